@@ -1,0 +1,69 @@
+"""The network, in NumPy alone. To learn backpropagation, read layers, activations, losses, network; in this order."""
+
+from gradlab.nn.activations import (
+    ACTIVATIONS,
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from gradlab.nn.architectures import mlp
+from gradlab.nn.gradcheck import GradientCheck, check_gradients
+from gradlab.nn.initializers import INITIALIZERS
+from gradlab.nn.layers import Dense, Layer
+from gradlab.nn.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
+from gradlab.nn.network import Network
+from gradlab.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, RMSProp
+from gradlab.nn.remedies import BatchNorm, Dropout, Residual
+from gradlab.nn.stopping import best_weights, early_stopping
+from gradlab.nn.training import DivergenceError, Step, train
+
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "INITIALIZERS",
+    "LOSSES",
+    "OPTIMIZERS",
+    "SELU",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "BatchNorm",
+    "BinaryCrossEntropy",
+    "Dense",
+    "DivergenceError",
+    "Dropout",
+    "GradientCheck",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Loss",
+    "Network",
+    "Optimizer",
+    "RMSProp",
+    "ReLU",
+    "Residual",
+    "SiLU",
+    "Sigmoid",
+    "SoftmaxCrossEntropy",
+    "Softplus",
+    "Softsign",
+    "SquaredError",
+    "Step",
+    "Tanh",
+    "best_weights",
+    "check_gradients",
+    "early_stopping",
+    "mlp",
+    "train",
+]

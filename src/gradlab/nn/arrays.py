@@ -1,0 +1,60 @@
+"""What layers need of arrays: a matrix product, room for results, and room for the steps between."""
+
+import threading
+
+import numpy as np
+
+KEPT_SHAPES = 32  # a bound on what stays allocated when every call brings another shape
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Matrix product of the last two axes; plain matrices go through `ndarray.dot`, which starts sooner."""
+    return a.dot(b, out) if a.ndim == b.ndim == 2 else np.matmul(a, b, out=out)
+
+
+def as_floats(x: np.ndarray) -> np.ndarray:
+    """Return `x` itself if it holds float32 or float64, else a float64 copy: integers have no slopes."""
+    x = np.asarray(x)
+    return x if x.dtype in (np.float64, np.float32) else x.astype(np.float64)
+
+
+def with_room(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `x` as floats and a new array of its shape, for a call that was given no ``out``."""
+    x = as_floats(x)
+    return x, np.empty(x.shape, x.dtype)
+
+
+class _Kept(threading.local):
+    """The scratch arrays of one thread."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[tuple[int, ...], np.dtype, int], np.ndarray] = {}
+        self.ones: dict[tuple[int, np.dtype], np.ndarray] = {}
+
+
+_kept = _Kept()
+
+
+def scratch(like: np.ndarray, number: int = 0) -> np.ndarray:
+    """Return an array shaped like `like` for a result in between; it holds until the next call of any layer.
+
+    It is the same array every time, so that a training step allocates nothing. Two at once have two numbers.
+    """
+    key = like.shape, like.dtype, number
+    array = _kept.arrays.get(key)
+    if array is None:
+        if len(_kept.arrays) >= KEPT_SHAPES:
+            _kept.arrays.clear()
+        array = _kept.arrays[key] = np.empty(like.shape, like.dtype)
+    return array
+
+
+def row_of_ones(dy: np.ndarray) -> np.ndarray:
+    """Return ones (1, n) for an array (..., n, d): their product is the sum over samples, at a quarter of its time."""
+    key = dy.shape[-2], dy.dtype
+    ones = _kept.ones.get(key)
+    if ones is None:
+        if len(_kept.ones) >= KEPT_SHAPES:
+            _kept.ones.clear()
+        ones = _kept.ones[key] = np.ones((1, key[0]), key[1])
+    return ones

@@ -1,0 +1,106 @@
+"""How large the first weights are decides whether a deep network learns at all.
+
+An initializer is a function ``(rng, shape, gain) -> array``. A weight matrix ``(n_in, n_out)`` has fan-in
+n_in and fan-out n_out. The variance-scaling family keeps the variance of activations (or of gradients)
+the same from layer to layer; `gain` multiplies its standard deviation.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from gradlab.nn.checks import lookup
+
+Shape = tuple[int, int]
+Initializer = Callable[[np.random.Generator, Shape, float], np.ndarray]
+
+
+def zeros(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """All zero: right for biases; weights that start equal stay equal."""
+    return np.zeros(shape)
+
+
+def constant(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """Every entry equal to `gain`."""
+    return np.full(shape, float(gain))
+
+
+def normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """N(0, gain²), whatever the fan-in."""
+    return gain * rng.standard_normal(shape)
+
+
+def uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """U(−gain, gain), whatever the fan-in."""
+    return rng.uniform(-gain, gain, shape)
+
+
+def _scaled_normal(rng: np.random.Generator, shape: Shape, variance: float, gain: float) -> np.ndarray:
+    return gain * math.sqrt(variance) * rng.standard_normal(shape)
+
+
+def _scaled_uniform(rng: np.random.Generator, shape: Shape, variance: float, gain: float) -> np.ndarray:
+    limit = gain * math.sqrt(3.0 * variance)  # U(−a, a) has variance a²/3
+    return rng.uniform(-limit, limit, shape)
+
+
+def lecun_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """Variance gain²/n_in: a linear layer keeps the variance of its input (LeCun et al. 1998, eq. 16)."""
+    return _scaled_normal(rng, shape, 1.0 / shape[0], gain)
+
+
+def lecun_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """As `lecun_normal`, uniform."""
+    return _scaled_uniform(rng, shape, 1.0 / shape[0], gain)
+
+
+def glorot_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """Variance 2·gain²/(n_in + n_out): between forward and backward (Glorot & Bengio 2010, eq. 12)."""
+    return _scaled_normal(rng, shape, 2.0 / sum(shape), gain)
+
+
+def glorot_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """As `glorot_normal`, uniform (Glorot & Bengio 2010, eq. 16)."""
+    return _scaled_uniform(rng, shape, 2.0 / sum(shape), gain)
+
+
+def he_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """Variance 2·gain²/n_in: makes up for the half that a ReLU cuts off (He et al. 2015, eq. 10)."""
+    return _scaled_normal(rng, shape, 2.0 / shape[0], gain)
+
+
+def he_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """As `he_normal`, uniform."""
+    return _scaled_uniform(rng, shape, 2.0 / shape[0], gain)
+
+
+def orthogonal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """Orthonormal columns, or rows where there are fewer, times gain (Saxe et al. 2014, arXiv 1312.6120).
+
+    Q of a Gaussian matrix's QR decomposition, the signs of R's diagonal moved into Q: without them Q is not
+    uniformly distributed (Mezzadri 2007, arXiv math-ph/0609050).
+    """
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q *= np.where(np.diagonal(r) < 0.0, -1.0, 1.0)
+    return gain * (q if shape[0] >= shape[1] else q.T)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "zeros": zeros,
+    "constant": constant,
+    "normal": normal,
+    "uniform": uniform,
+    "lecun_normal": lecun_normal,
+    "lecun_uniform": lecun_uniform,
+    "glorot_normal": glorot_normal,
+    "glorot_uniform": glorot_uniform,
+    "he_normal": he_normal,
+    "he_uniform": he_uniform,
+    "orthogonal": orthogonal,
+}
+
+
+def get_initializer(initializer: str | Initializer, what: str = "weight_init") -> Initializer:
+    """Return the initializer of a name, or a function as it is."""
+    return initializer if callable(initializer) else lookup(what, initializer, INITIALIZERS)

@@ -1,0 +1,323 @@
+"""A network is layers in a row over one flat vector of parameters: a tape of activations going forward,
+a list of deltas coming back."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradlab.nn.activations import Activation, sigmoid
+from gradlab.nn.arrays import KEPT_SHAPES
+from gradlab.nn.checks import whole
+from gradlab.nn.layers import Layer, Streams, bind, walk
+from gradlab.nn.losses import softmax
+
+ROWS_AT_ONCE = 256  # samples a pass when nothing is learned from it: the tape of a large table stays small
+
+
+class Chain:
+    """Layers in a row, with the arrays of their tape and deltas kept for each shape of input.
+
+    The first pass with a shape lets every layer make its own result; later passes hand these arrays back
+    to be written again, so they are live: a later pass changes what an earlier one returned.
+    Passes that train and passes that predict have arrays of their own.
+    """
+
+    def __init__(self, layers: Sequence[Layer]):
+        self.layers = layers
+        self._outs: dict[tuple[tuple[int, ...], bool], list[np.ndarray]] = {}
+        self._dxs: dict[tuple[tuple[int, ...], bool], list[np.ndarray]] = {}
+
+    def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
+        """Return the tape [x0, x1, … xL]: the input, then what each layer made of it."""
+        outs = self._outs.get((x.shape, training))
+        if outs is None:
+            return self._first_forward(x, training)
+        tape = [x]
+        for layer, out in zip(self.layers, outs):  # noqa: B905 (strict costs a step its time)
+            x = layer.forward(x, out)
+            tape.append(x)
+        return tape
+
+    def _first_forward(self, x: np.ndarray, training: bool) -> list[np.ndarray]:
+        tape = [x]
+        for layer in self.layers:
+            y = np.ascontiguousarray(layer.forward(x), dtype=x.dtype)
+            x = y.copy() if np.may_share_memory(x, y) else y
+            tape.append(x)
+        if len(self._outs) >= KEPT_SHAPES:
+            self._outs.clear()
+            self._dxs.clear()
+        self._outs[tape[0].shape, training] = tape[1:]
+        return tape
+
+    def backward(self, dy: np.ndarray, tape: Sequence[np.ndarray], training: bool = False) -> list[np.ndarray]:
+        """Return the deltas [dL/dx0, dL/dx1, … dL/dxL], of which dy is the last; write every gradient."""
+        key = tape[0].shape, training
+        dxs = self._dxs.get(key)
+        if dxs is None:
+            dxs = self._dxs[key] = [np.empty(x.shape, x.dtype) for x in tape[:-1]]
+        deltas = [dy] * len(tape)
+        for i in range(len(dxs) - 1, -1, -1):
+            deltas[i] = dy = self.layers[i].backward(dy, tape[i], tape[i + 1], dxs[i])
+        return deltas
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Where one parameter of one layer stands in the flat vector.
+
+    Attributes
+    ----------
+    name : str
+        The layer's place and the parameter's name: ``"0.W"``, or ``"3.1.W"`` inside a container.
+    layer : Layer
+    attribute : str
+        ``"W"``: the layer holds ``W`` and ``dW``.
+    shape : tuple of int
+    where : slice
+        Its part of ``network.params`` and ``network.grads``, along the last axis.
+    """
+
+    name: str
+    layer: Layer
+    attribute: str
+    shape: tuple[int, ...]
+    where: slice
+
+
+class Network:
+    """Layers in a row, their parameters in one flat vector.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        They become the network's own; a layer that another network owns is copied.
+    seed : int or sequence of int
+        A sequence makes replicas: the same layers with one set of parameters a seed, side by side in the
+        leading axis of every array. Replica r equals, to the last bit, the network made with its seed alone.
+    dtype : float64 or float32
+        Of parameters, tape and deltas.
+
+    Attributes
+    ----------
+    params, grads : ndarray (..., P)
+        All parameters and their gradients. The layers hold views: writing here changes the layers.
+    state : ndarray (..., S)
+        What layers keep but do not learn (running statistics), laid out in the same way.
+    parameters : tuple of Parameter
+        Where each parameter stands in the flat vector.
+    weight_mask : ndarray (P,)
+        1 at weights, 0 at biases and the like: what a penalty on the weights is multiplied by.
+    replicas : tuple
+        The leading axis of every array: ``()`` for one network, ``(R,)`` for R replicas.
+    seeds : tuple of int
+
+    Raises
+    ------
+    ValueError
+        If there are no layers, one does not fit the one before, one with parameters stands in two places,
+        or a seed is not a whole number from 0.
+
+    Examples
+    --------
+    >>> from gradlab.nn import Dense, Network, Sigmoid
+    >>> network = Network([Dense(2, 3), Sigmoid(), Dense(3, 1)], seed=0)
+    >>> network.params.shape
+    (13,)
+    >>> [x.shape for x in network.forward(np.ones((5, 2)))]
+    [(5, 2), (5, 3), (5, 3), (5, 1)]
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, seed: int | Sequence[int] = 0, dtype: Any = np.float64):
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float64, np.float32):
+            raise ValueError(f"dtype: {self.dtype} is not one of float64, float32")
+        one = not isinstance(seed, Iterable)
+        self.seeds = tuple(whole("seed", s, 0) for s in ([seed] if one else seed))  # type: ignore[union-attr]
+        if not self.seeds:
+            raise ValueError("seed: an empty sequence makes no replicas; give at least one seed")
+        self.replicas: tuple[int, ...] = () if one else (len(self.seeds),)
+        self.layers = _adopt(layers)
+        self._allocate()
+        generators = [np.random.default_rng(s) for s in self.seeds]
+        for r, generator in enumerate(generators):
+            self._bind(() if one else (r,))
+            for layer in walk(self.layers):
+                layer.initialize(generator)
+        self._bind()
+        self._stream(Streams(generators))
+
+    def _allocate(self) -> None:
+        """Lay out the flat vectors: layer by layer, parameter by parameter."""
+        self.parameters, size = _layout(self.layers, "parameter_shapes")
+        self._states, state_size = _layout(self.layers, "state_shapes")
+        self.params = np.zeros((*self.replicas, size), self.dtype)
+        self.grads = np.zeros((*self.replicas, size), self.dtype)
+        self.state = np.zeros((*self.replicas, state_size), self.dtype)
+        self.weight_mask = np.zeros(size, self.dtype)
+        for p in self.parameters:
+            self.weight_mask[p.where] = p.attribute.startswith("W")
+
+    def _bind(self, replica: tuple[int, ...] = ()) -> None:
+        """Give the layers their views: of all replicas, or of one while it is being initialized."""
+        lead = () if replica else self.replicas
+        params, grads, state = self.params[replica], self.grads[replica], self.state[replica]
+        for p in self.parameters:
+            shape = lead + p.shape
+            bind(p.layer, p.attribute, params[..., p.where].reshape(shape), grads[..., p.where].reshape(shape))
+        for s in self._states:
+            setattr(s.layer, s.attribute, state[..., s.where].reshape(lead + s.shape))
+
+    def _stream(self, streams: Streams) -> None:
+        """Give the layers their random numbers, and forget all kept arrays."""
+        self.streams = streams
+        for layer in walk(self.layers):
+            layer.streams = streams
+            layer.training = False
+        self._training = False
+        self._chain = Chain(self.layers)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
+        """Run the samples through every layer.
+
+        Parameters
+        ----------
+        x : ndarray (n, d) or (..., n, d)
+            Samples, the same for all replicas or one set each.
+        training : bool
+            Whether layers that tell the two apart (dropout, batch normalisation) train or predict.
+
+        Returns
+        -------
+        tape : list of ndarray
+            [x0, x1, … xL]: the input, then every layer's output; xL are the logits. The arrays are live: the
+            next pass of the same shape writes over them.
+        """
+        if training is not self._training:
+            self._training = training
+            for layer in walk(self.layers):
+                layer.training = training
+        if not isinstance(x, np.ndarray) or x.dtype != self.dtype:
+            x = np.asarray(x, dtype=self.dtype)
+        if x.shape[:-2] != self.replicas or x.ndim < 2:
+            x = self._spread(x)
+        return self._chain.forward(x, training)
+
+    def _spread(self, x: np.ndarray) -> np.ndarray:
+        """Show the same samples to every replica, without copying them."""
+        if x.ndim != 2:
+            wanted = "(samples, features)" + (f" or {self.replicas} in front of it" if self.replicas else "")
+            raise ValueError(f"x: an array of shape {x.shape} is not {wanted}")
+        return np.broadcast_to(x, self.replicas + x.shape)
+
+    def backward(self, dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Carry dL/dlogits back through every layer.
+
+        With y = f(x) for each layer, the chain rule gives dL/dx from dL/dy; the layer writes the gradients of
+        its parameters into `grads` on the way.
+
+        Parameters
+        ----------
+        dlogits : ndarray (..., n, k)
+            dL/dxL, from a loss.
+        tape : list of ndarray
+            From the `forward` pass just before.
+
+        Returns
+        -------
+        deltas : list of ndarray
+            [dL/dx0, dL/dx1, … dL/dxL], shaped like the tape, and live like it.
+
+        Raises
+        ------
+        ValueError
+            If dlogits is not shaped like the logits; it names both.
+        """
+        if dlogits.shape != tape[-1].shape:
+            raise ValueError(f"dlogits of shape {dlogits.shape} do not fit logits of shape {tape[-1].shape}")
+        return self._chain.backward(dlogits, tape, self._training)
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        """Compute the logits (..., n, k) of any number of samples, in a new array; nothing is learned from it."""
+        x = np.asarray(x, dtype=self.dtype)
+        if x.ndim < 2 or x.shape[-2] <= ROWS_AT_ONCE:
+            return self.forward(x)[-1].copy()
+        starts = range(0, x.shape[-2], ROWS_AT_ONCE)
+        return np.concatenate([self.forward(x[..., i : i + ROWS_AT_ONCE, :])[-1].copy() for i in starts], axis=-2)
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Compute probabilities, shaped like the logits (..., n, k), in a new array.
+
+        One output gives σ(logit), the probability of class 1; several give their softmax.
+        """
+        logits = self.decision_function(x)
+        return sigmoid(logits, logits) if logits.shape[-1] == 1 else softmax(logits, logits)
+
+    def replica(self, r: int) -> "Network":
+        """Copy one replica as a network on its own."""
+        return self._like(self.seeds[r], self.dtype, (r,))
+
+    def astype(self, dtype: Any) -> "Network":
+        """Copy the network in another float type."""
+        return self._like(self.seeds if self.replicas else self.seeds[0], dtype, ())
+
+    def _like(self, seed: int | Sequence[int], dtype: Any, which: tuple[int, ...]) -> "Network":
+        twin = Network(self.layers, seed=seed, dtype=dtype)  # the layers have an owner, so they are copied
+        twin.params[...], twin.grads[...], twin.state[...] = self.params[which], self.grads[which], self.state[which]
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_chain"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._bind()
+        self._stream(self.streams)
+
+    def __repr__(self) -> str:
+        count = f" × {self.replicas[0]} replicas" if self.replicas else ""
+        return f"Network([{', '.join(map(repr, self.layers))}]): {self.params.shape[-1]} parameters{count}"
+
+
+def _adopt(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Check that the layers fit one another, and make them one network's own."""
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"layers[{i}]: {layer!r} is not a Layer")
+    if not layers:
+        raise ValueError("layers: a network needs at least one")
+    own: list[Layer] = []
+    features, source = None, ""
+    for i, layer in enumerate(layers):
+        n_in = getattr(layer, "n_in", None)
+        if None not in (features, n_in) and features != n_in:
+            raise ValueError(f"layers[{i}]: {layer!r} takes {n_in} features, but {source} gives {features}")
+        if n_in is not None:
+            features, source = getattr(layer, "n_out", n_in), f"layers[{i}], {layer!r},"
+        if any(layer is other for other in layers[:i]) and not isinstance(layer, Activation):
+            raise ValueError(f"layers[{i}]: {layer!r} stands in two places; each needs a layer of its own")
+        own.append(copy.deepcopy(layer) if any(inner.adopted for inner in walk([layer])) else layer)
+        for inner in walk(own[-1:]):
+            inner.adopted = True
+    return tuple(own)
+
+
+def _layout(layers: Sequence[Layer], shapes: str) -> tuple[tuple[Parameter, ...], int]:
+    """Place what every layer declares under `shapes` in one flat vector; return the places and its length."""
+    places: list[Parameter] = []
+    size = 0
+
+    def place(layers: Sequence[Layer], path: str) -> None:
+        nonlocal size
+        for i, layer in enumerate(layers):
+            for name, shape in getattr(layer, shapes)().items():
+                count = int(np.prod(shape, dtype=np.int64))
+                places.append(Parameter(f"{path}{i}.{name}", layer, name, tuple(shape), slice(size, size + count)))
+                size += count
+            place(layer.layers, f"{path}{i}.")
+
+    place(layers, "")
+    return tuple(places), size

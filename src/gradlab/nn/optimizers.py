@@ -1,0 +1,251 @@
+"""An optimizer turns gradients into steps; it knows two flat arrays, and no network.
+
+The formulas are PyTorch's, so that results can be compared. Each works in place, on arrays that it keeps
+between steps; numbers that multiply an array are kept as 0-d arrays, which NumPy takes up sooner than floats.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+
+from gradlab.nn.checks import real
+
+
+class Optimizer(ABC):
+    """The contract: `step` changes params, given their gradients.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0. It may be changed between steps.
+
+    Attributes
+    ----------
+    t : int
+        Steps taken so far.
+    """
+
+    def __init__(self, learning_rate: float):
+        self.learning_rate = real(f"{type(self).__name__}: learning_rate", learning_rate, 0.0, above=True)
+        self.t = 0
+        self._shape: tuple[int, ...] | None = None
+
+    def step(self, params: np.ndarray, grads: np.ndarray) -> None:
+        """Move params, in place, against their gradients.
+
+        Parameters
+        ----------
+        params, grads : ndarray (..., P)
+            Of the same shape at every step: running averages belong to the entries of one vector.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ from each other, or from the first step's.
+        """
+        if params.shape != self._shape or grads.shape != self._shape:
+            self._start(params, grads)
+        self.t += 1
+        self._move(params, grads)
+
+    def _start(self, params: np.ndarray, grads: np.ndarray) -> None:
+        if params.shape != grads.shape or self._shape is not None:
+            first = f"; the first step had {self._shape}" if self._shape is not None else ""
+            raise ValueError(f"params of shape {params.shape}, gradients of shape {grads.shape}{first}")
+        self._shape = params.shape
+        self._allocate(params)
+
+    @abstractmethod
+    def _allocate(self, params: np.ndarray) -> None:
+        """Make the arrays that are kept between steps, shaped and typed like params."""
+
+    @abstractmethod
+    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+        """Take step number `t`."""
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: v = momentum·v + g, then p −= learning_rate·v.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        In [0, 1]. With 0, v is the gradient itself.
+    nesterov : bool
+        Whether to step along g + momentum·v: the gradient as seen from where the momentum leads.
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
+        super().__init__(learning_rate)
+        self.momentum = real("SGD: momentum", momentum, 0.0, 1.0)
+        self.nesterov = bool(nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError("SGD: nesterov needs a momentum above 0")
+
+    def _allocate(self, params: np.ndarray) -> None:
+        self._rate, self._momentum = _number(params, 0.0), _number(params, self.momentum)
+        self._update = np.zeros_like(params)
+        self.velocity = np.zeros_like(params)
+
+    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+        self._rate[()] = self.learning_rate
+        direction = grads
+        if self.momentum:
+            np.multiply(self.velocity, self._momentum, self.velocity)
+            np.add(self.velocity, grads, self.velocity)
+            direction = self.velocity
+        if self.nesterov:
+            np.multiply(self.velocity, self._momentum, self._update)
+            direction = np.add(self._update, grads, self._update)
+        np.multiply(direction, self._rate, self._update)
+        np.subtract(params, self._update, params)
+
+
+class RMSProp(Optimizer):
+    """v = decay·v + (1 − decay)·g², then p −= learning_rate·g/(√v + epsilon) (Tieleman & Hinton 2012).
+
+    Parameters
+    ----------
+    learning_rate : float
+    decay : float
+        In [0, 1).
+    epsilon : float
+        Above 0.
+    """
+
+    def __init__(self, learning_rate: float = 0.001, decay: float = 0.9, epsilon: float = 1e-8):
+        super().__init__(learning_rate)
+        self.decay = _share("RMSProp: decay", decay)
+        self.epsilon = real("RMSProp: epsilon", epsilon, 0.0, above=True)
+
+    def _allocate(self, params: np.ndarray) -> None:
+        self._rate, self._epsilon = _number(params, 0.0), _number(params, self.epsilon)
+        self._decay, self._rest = _number(params, self.decay), _number(params, 1.0 - self.decay)
+        self._update = np.zeros_like(params)
+        self.mean_square = np.zeros_like(params)
+
+    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+        self._rate[()] = self.learning_rate
+        np.multiply(grads, grads, self._update)
+        np.multiply(self._update, self._rest, self._update)
+        np.multiply(self.mean_square, self._decay, self.mean_square)
+        np.add(self.mean_square, self._update, self.mean_square)
+        np.sqrt(self.mean_square, self._update)
+        np.add(self._update, self._epsilon, self._update)
+        np.divide(grads, self._update, self._update)
+        np.multiply(self._update, self._rate, self._update)
+        np.subtract(params, self._update, params)
+
+
+class Adam(Optimizer):
+    """Steps scaled by running averages of g and g² (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
+
+    With m = beta1·m + (1 − beta1)·g and v = beta2·v + (1 − beta2)·g², both divided by what they lack after t
+    steps from zero: p −= learning_rate · (m/(1 − beta1^t)) / (√(v/(1 − beta2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta1, beta2 : float
+        In [0, 1).
+    epsilon : float
+        Above 0.
+
+    Attributes
+    ----------
+    first, second : ndarray (..., P)
+        m/(1 − beta1) and v/(1 − beta2): sums, so that a step needs two products less. The constants are put
+        back where p is changed.
+    """
+
+    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+        super().__init__(learning_rate)
+        self.beta1 = _share(f"{type(self).__name__}: beta1", beta1)
+        self.beta2 = _share(f"{type(self).__name__}: beta2", beta2)
+        self.epsilon = real(f"{type(self).__name__}: epsilon", epsilon, 0.0, above=True)
+
+    def _allocate(self, params: np.ndarray) -> None:
+        self._rate, self._epsilon = _number(params, 0.0), _number(params, 0.0)
+        self._beta1, self._beta2 = _number(params, self.beta1), _number(params, self.beta2)
+        self._update = np.zeros_like(params)
+        self.first = np.zeros_like(params)
+        self.second = np.zeros_like(params)
+
+    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+        np.multiply(self.first, self._beta1, self.first)
+        np.add(self.first, grads, self.first)
+        np.multiply(self.second, self._beta2, self.second)
+        np.multiply(grads, grads, self._update)
+        np.add(self.second, self._update, self.second)
+        # √(v/(1 − beta2^t)) = c·√second. Dividing the fraction's both sides by c leaves epsilon/c in it, and 1/c
+        # joins the learning rate and m's constants.
+        c = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.t))
+        self._epsilon[()] = self.epsilon / c
+        self._rate[()] = self.learning_rate * (1.0 - self.beta1) / (1.0 - self.beta1**self.t) / c
+        np.sqrt(self.second, self._update)
+        np.add(self._update, self._epsilon, self._update)
+        np.divide(self.first, self._update, self._update)
+        np.multiply(self._update, self._rate, self._update)
+        np.subtract(params, self._update, params)
+
+
+class AdamW(Adam):
+    """Adam after a decay of its own: p −= learning_rate·weight_decay·p (Loshchilov & Hutter 2019, arXiv 1711.05101).
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon : float
+        As in `Adam`.
+    weight_decay : float
+        At least 0.
+    mask : ndarray (P,), optional
+        What the decay is multiplied by; ``network.weight_mask`` spares the biases. Without it everything decays.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        mask: np.ndarray | None = None,
+    ):
+        super().__init__(learning_rate, beta1, beta2, epsilon)
+        self.weight_decay = real("AdamW: weight_decay", weight_decay, 0.0)
+        self.mask = mask
+
+    def _allocate(self, params: np.ndarray) -> None:
+        super()._allocate(params)
+        if self.mask is not None and np.shape(self.mask) not in (params.shape, params.shape[-1:]):
+            raise ValueError(
+                f"AdamW: a mask of shape {np.shape(self.mask)} does not fit params of shape {params.shape}"
+            )
+        self._mask = np.ones_like(params) if self.mask is None else np.array(self.mask, params.dtype)
+        self._decay = _number(params, 0.0)
+
+    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+        self._decay[()] = self.learning_rate * self.weight_decay
+        np.multiply(params, self._mask, self._update)
+        np.multiply(self._update, self._decay, self._update)
+        np.subtract(params, self._update, params)
+        super()._move(params, grads)
+
+
+def _number(like: np.ndarray, value: float) -> np.ndarray:
+    """Return a number as a 0-d array of the same type as `like`."""
+    return np.array(value, like.dtype)
+
+
+def _share(name: str, value: float) -> float:
+    """Return a float in [0, 1)."""
+    value = real(name, value, 0.0, 1.0)
+    if value == 1.0:
+        raise ValueError(f"{name}: 1 never takes in anything new; it must be below 1")
+    return value
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}

@@ -1,0 +1,345 @@
+"""Training is a generator of steps: stopping early is `break`, a progress bar is `tqdm(train(...))`,
+and whoever wants to know something looks at each step as it passes."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradlab.nn.checks import real, whole
+from gradlab.nn.losses import Loss, column_of_weights
+from gradlab.nn.network import Network
+from gradlab.nn.optimizers import Optimizer
+from gradlab.nn.schedules import Schedule
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the finite numbers.
+
+    Attributes
+    ----------
+    epoch, step : int
+        When, both counted from 0.
+    layer : int
+        Index in ``network.layers`` where the first number that is not finite stood.
+    quantity : str
+        Of which kind it was: "output", "delta", "gradient" or "parameters".
+    seed : int
+        Of the network, or of the first replica, concerned.
+    last_loss : float
+        The loss of the last batch whose loss was finite; nan if there was none.
+    """
+
+    def __init__(self, epoch: int, step: int, layer: int, quantity: str, seed: int, last_loss: float, name: str):
+        self.epoch, self.step, self.layer, self.quantity = epoch, step, layer, quantity
+        self.seed, self.last_loss = seed, last_loss
+        known = f"; the last finite loss was {last_loss:.6g}" if math.isfinite(last_loss) else ""
+        super().__init__(
+            f"training diverged in epoch {epoch}, step {step}: the {quantity} of layer {layer} ({name}), seed {seed}, "
+            f"is not finite{known}. A smaller learning rate, clip_norm, or smaller first weights may help"
+        )
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """An epoch's rows in their order, and the logits that each batch got; only x is written over by the next epoch."""
+
+    loss: Loss
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+    logits: np.ndarray
+
+    def wanted(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return targets and weights of some rows."""
+        weights = None if self.weights is None else self.weights[..., start:stop, :]
+        return self.targets[..., start:stop, :], weights
+
+    def value(self, start: int, stop: int) -> np.ndarray:
+        """Compute the mean loss of some rows, as they were when their batch came."""
+        return self.loss.value(self.logits[..., start:stop, :], *self.wanted(start, stop))
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of training, as `train` hands it over: the parameters have just been changed.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 0.
+    index : int
+        Counted from 0 at the start of the training, not of the epoch.
+    ends_epoch : bool
+        Whether this was the epoch's last batch.
+    tape, deltas : list of ndarray
+        Activations and their gradients in this step, before the parameters changed. They are live: the next
+        step writes over them, so copy what you keep.
+    network : Network
+        ``network.grads`` still holds dL/dparams of this step.
+    """
+
+    epoch: int
+    index: int
+    ends_epoch: bool
+    tape: list[np.ndarray]
+    deltas: list[np.ndarray]
+    network: Network
+    _batches: _Epoch = field(repr=False)
+    _start: int = field(repr=False)
+    _stop: int = field(repr=False)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Loss (...) of this batch, before the step; computed when asked for, and right at any later time."""
+        return self._batches.value(self._start, self._stop)
+
+    @property
+    def running_loss(self) -> np.ndarray:
+        """Mean loss (...) over the epoch's samples so far, each as it was when its batch came.
+
+        The parameters moved meanwhile, so at the epoch's end this is not the loss of the network as it is then.
+        """
+        return self._batches.value(0, self._stop)
+
+
+def train(
+    network: Network,
+    loss: Loss,
+    optimizer: Optimizer,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int | Sequence[int] = 0,
+    weights: np.ndarray | None = None,
+    shuffle: bool = True,
+    schedule: Schedule | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    clip_norm: float = 0.0,
+) -> Iterator[Step]:
+    """Train by backpropagation on mini-batches; yield every step after it is taken.
+
+    In each epoch the rows are permuted and every row is used exactly once; the last batch may be shorter.
+
+    Parameters
+    ----------
+    network : Network
+    loss : Loss
+    optimizer : Optimizer
+    x : ndarray (n, d)
+        Finite numbers.
+    y : ndarray (n, k), or (n,) for a network with one output
+        Targets.
+    epochs, batch_size : int
+        At least 1. A batch larger than the data is all of it.
+    seed : int or sequence of int
+        Of the permutations, together with the network's own seed; a sequence gives one a replica.
+    weights : ndarray (n,), optional
+        How much each sample counts, at least 0.
+    shuffle : bool
+        Without it every epoch takes the rows as they come.
+    schedule : callable, optional
+        From the time trained, in epochs, to a factor on the optimizer's learning rate.
+    l1, l2 : float
+        Penalties l1·Σ abs(W) and ½·l2·Σ W² on the weights, not on biases, whatever the batch size. They change
+        the steps; losses and ``network.grads`` are those of the data alone.
+    clip_norm : float
+        Largest norm of the whole gradient, penalties included; a longer one is shortened. 0 for no limit.
+
+    Yields
+    ------
+    Step
+
+    Raises
+    ------
+    ValueError
+        At once, if an argument does not fit.
+    DivergenceError
+        When a number of a step is no longer finite.
+    """
+    epochs = whole("epochs", epochs)
+    x, y, weights = _check_data(network, loss, x, y, weights)
+    batch_size = min(whole("batch_size", batch_size), x.shape[-2])
+    seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(network.seeds)
+    if len(seeds) != len(network.seeds):
+        raise ValueError(f"seed: {len(seeds)} seeds for {len(network.seeds)} replicas")
+    generators = [
+        np.random.default_rng([whole("seed", s, 0), own]) for s, own in zip(seeds, network.seeds, strict=True)
+    ]
+    update = _Update(network, optimizer, l1, l2, clip_norm)
+    rows = _Rows(network, loss, x, y, weights, generators if shuffle else None)
+    return _steps(network, loss, update, rows, schedule, epochs, batch_size)
+
+
+def _steps(
+    network: Network,
+    loss: Loss,
+    update: "_Update",
+    rows: "_Rows",
+    schedule: Schedule | None,
+    epochs: int,
+    batch_size: int,
+) -> Iterator[Step]:
+    """Forward, backward, update: the loop itself."""
+    n = rows.n
+    bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    slopes = {stop - start: np.empty((*network.replicas, stop - start, rows.n_outputs), network.dtype)
+              for start, stop in bounds}  # fmt: skip
+    all_grads = network.grads.reshape(-1)
+    optimizer, base_rate = update.optimizer, update.optimizer.learning_rate
+    step: Step | None = None
+    index = 0
+    try:
+        for epoch in range(epochs):
+            batches = rows.shuffled()
+            for start, stop in bounds:
+                if schedule is not None:
+                    optimizer.learning_rate = base_rate * schedule(epoch + start / n)
+                x, y, weights = batches.x[..., start:stop, :], *batches.wanted(start, stop)
+                with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named, not warned of
+                    tape = network.forward(x, training=True)
+                    batches.logits[..., start:stop, :] = tape[-1]
+                    deltas = network.backward(loss.gradient(tape[-1], y, weights, slopes[stop - start]), tape)
+                    if not math.isfinite(all_grads.dot(all_grads)):
+                        _raise_if_diverged(network, tape, deltas, epoch, index, step)
+                    update()
+                    if stop == n and not np.isfinite(network.params).all():
+                        _raise_if_diverged(network, tape, deltas, epoch, index, step)
+                step = Step(epoch, index, stop == n, tape, deltas, network, batches, start, stop)
+                yield step
+                index += 1
+    finally:
+        optimizer.learning_rate = base_rate
+
+
+def _check_data(
+    network: Network, loss: Loss, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the data in the network's float type; raise ValueError for what could not be trained on."""
+    x, y = np.asarray(x, dtype=network.dtype), np.asarray(y, dtype=network.dtype)
+    if x.ndim < 2 or x.shape[-2] == 0:
+        raise ValueError(f"x: an array of shape {x.shape} is not (samples, features) with at least one sample")
+    logits = network.forward(x[..., :1, :])[-1]
+    if y.ndim == 1 and logits.shape[-1] == 1:
+        y = y[:, np.newaxis]
+    if y.shape[-2:] != (x.shape[-2], logits.shape[-1]) or y.shape[:-2] not in ((), network.replicas):
+        raise ValueError(
+            f"y: an array of shape {y.shape} does not fit x of shape {x.shape} and a network with "
+            f"{logits.shape[-1]} output(s): it is (samples, outputs)"
+        )
+    for name, array in (("x", x), ("y", y)):
+        if not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(f"{name}: {array[place]} at {list(place)} is not a finite number")
+    least, most = loss.target_range
+    if y.min() < least or y.max() > most:
+        raise ValueError(f"y: {loss!r} takes targets from {least:g} to {most:g}, not {y.min():g} to {y.max():g}")
+    if weights is None:
+        return x, y, None
+    weights = column_of_weights(weights, x)
+    if not np.isfinite(weights).all() or weights.min() < 0.0 or weights.sum() == 0.0:
+        raise ValueError("weights: they must be finite, at least 0, and not all 0")
+    return x, y, weights
+
+
+class _Rows:
+    """The data, handed out in a new order each epoch: one gather, of which the batches are slices."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        generators: list[np.random.Generator] | None,
+    ):
+        self.n, self.n_outputs = x.shape[-2], y.shape[-1]
+        self._replicas, self._loss, self._generators = network.replicas, loss, generators
+        self._x, self._y, self._weights = x, y, weights
+        self._order = np.broadcast_to(np.arange(self.n), (*network.replicas, self.n)).copy()
+        self._shuffled_x = np.empty((*network.replicas, self.n, x.shape[-1]), x.dtype)
+
+    def shuffled(self) -> "_Epoch":
+        """Permute the rows, each replica's by its own generator."""
+        if self._generators is not None:
+            for order, generator in zip(self._order.reshape(-1, self.n), self._generators, strict=True):
+                order[:] = generator.permutation(self.n)
+        y = self._gather(self._y)
+        weights = None if self._weights is None else self._gather(self._weights)
+        return _Epoch(self._loss, self._gather(self._x, self._shuffled_x), y, weights, np.empty_like(y))
+
+    def _gather(self, array: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        if out is None:
+            out = np.empty((*self._replicas, *array.shape[-2:]), array.dtype)
+        orders = self._order.reshape(-1, self.n)
+        each = (
+            np.broadcast_to(array, out.shape).reshape(-1, *array.shape[-2:])
+            if array.ndim > 2
+            else [array] * len(orders)
+        )
+        for source, order, target in zip(each, orders, out.reshape(-1, *array.shape[-2:]), strict=True):
+            np.take(source, order, axis=0, out=target, mode="clip")
+        return out
+
+
+class _Update:
+    """One step of the optimizer along the gradient, the penalties' added and its length bounded."""
+
+    def __init__(self, network: Network, optimizer: Optimizer, l1: float, l2: float, clip_norm: float):
+        self.network, self.optimizer = network, optimizer
+        self.l1 = real("l1", l1, 0.0) * network.weight_mask
+        self.l2 = real("l2", l2, 0.0) * network.weight_mask
+        self.clip_norm = real("clip_norm", clip_norm, 0.0)
+        self.plain = not (l1 or l2 or clip_norm)
+        if not self.plain:
+            self._grads, self._term = np.empty_like(network.grads), np.empty_like(network.grads)
+
+    def __call__(self) -> None:
+        self.optimizer.step(self.network.params, self.network.grads if self.plain else self._adjusted())
+
+    def _adjusted(self) -> np.ndarray:
+        """Return g + l1·sign(W) + l2·W, times clip_norm/norm where its norm is larger than clip_norm."""
+        params, grads, term = self.network.params, self._grads, self._term
+        np.multiply(params, self.l2, term)
+        np.add(self.network.grads, term, grads)
+        np.sign(params, term)
+        np.multiply(term, self.l1, term)
+        np.add(grads, term, grads)
+        if self.clip_norm:
+            np.multiply(grads, np.minimum(1.0, self.clip_norm / norm(grads, term)), grads)
+        return grads
+
+
+def norm(vectors: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
+    """Return the Euclidean norm along the last axis, (..., 1), whatever the size of the numbers.
+
+    The largest entry is divided out first: its square may overflow or underflow where the norm does not.
+    """
+    room = np.abs(vectors, room)
+    largest = np.max(room, axis=-1, keepdims=True)
+    np.divide(vectors, np.where(largest > 0.0, largest, 1.0), room)
+    np.multiply(room, room, room)
+    return np.maximum(largest * np.sqrt(np.sum(room, axis=-1, keepdims=True)), np.finfo(vectors.dtype).tiny)
+
+
+def _raise_if_diverged(
+    network: Network, tape: list[np.ndarray], deltas: list[np.ndarray], epoch: int, index: int, last: Step | None
+) -> None:
+    """Raise DivergenceError naming the first array of this step with a number that is not finite."""
+    last_layer = len(network.layers) - 1
+    found: list[tuple[int, str, np.ndarray]] = [(i, "output", y) for i, y in enumerate(tape[1:])]
+    found += [(min(i, last_layer), "delta", deltas[i]) for i in range(last_layer + 1, -1, -1)]
+    for quantity, vector in (("gradient", network.grads), ("parameters", network.params)):
+        found += [(int(p.name.split(".")[0]), quantity, vector[..., p.where]) for p in network.parameters]
+    for layer, quantity, array in found:
+        if np.isfinite(array).all():
+            continue
+        bad = ~np.isfinite(array).reshape(len(network.seeds), -1).all(axis=1)
+        seed = network.seeds[int(np.argmax(bad))]
+        loss = math.nan if last is None else float(np.mean(last.loss))
+        raise DivergenceError(epoch, index, layer, quantity, seed, loss, repr(network.layers[layer]))
