@@ -1,1 +1,6 @@
 """The gradient-flow laboratory: what is recorded of a step, and what the numbers of many seeds say."""
+
+from gradlab.flow.probes import PROBES, FlowRecorder
+from gradlab.flow.statistics import Interval, mean_interval
+
+__all__ = ["PROBES", "FlowRecorder", "Interval", "mean_interval"]

@@ -33,7 +33,7 @@ class Activation(Layer):
 
 
 def sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Write σ(x) = e^x / (1 + e^x) to `out`, exact to 2 ulp in both tails.
+    """Write σ(x) = e^x / (1 + e^x) to `out`, exact to 4 ulp in both tails.
 
     e^x overflows for large x. But σ(x) rounds to 1 from x = 37 on, so taking e^40 for everything above
     changes no result.
@@ -54,7 +54,11 @@ class Sigmoid(Activation):
         return sigmoid(x, out)
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4."""
+        """Multiply by σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4.
+
+        Where y rounds to 1, so from x = 37 on, 1 − y and the slope are 0; on the other side, where y is small but
+        not rounded, the slope keeps all its digits.
+        """
         out = np.subtract(1.0, y, out)
         np.multiply(out, y, out)
         return np.multiply(out, dy, out)
@@ -112,7 +116,7 @@ class LeakyReLU(Activation):
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Multiply by 1 where x > 0 and by slope elsewhere: slope + (1 − slope)·[x > 0]."""
-        out = np.multiply(_is_positive(x), 1.0 - self.slope, out)
+        out = np.multiply(_is_positive(as_floats(x)), 1.0 - self.slope, out)
         np.add(out, self.slope, out)
         return np.multiply(out, dy, out)
 
@@ -286,7 +290,7 @@ class Identity(Activation):
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Multiply by 1."""
-        return np.positive(dy, out)
+        return np.positive(as_floats(dy) if out is None else dy, out)
 
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {

@@ -59,7 +59,7 @@ def mlp(
         raise ValueError(f"widths: {widths!r} needs at least two entries: features in and outputs")
     sizes = [whole(f"widths[{i}]", width) for i, width in enumerate(widths)]
     depth = len(sizes) - 2
-    each = [activation] * depth if isinstance(activation, str | Activation) else list(activation)
+    each = list(activation) if isinstance(activation, list | tuple) else [activation] * depth
     if len(each) != depth:
         raise ValueError(f"activation: {len(each)} of them for {depth} hidden layers; give one, or one a hidden layer")
     dropout = real("dropout", dropout, 0.0, 1.0)

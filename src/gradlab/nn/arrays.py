@@ -58,3 +58,16 @@ def row_of_ones(dy: np.ndarray) -> np.ndarray:
             _kept.ones.clear()
         ones = _kept.ones[key] = np.ones((1, key[0]), key[1])
     return ones
+
+
+def norm(vectors: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
+    """Return the Euclidean norm along the last axis, (..., 1), whatever the size of the numbers.
+
+    The largest entry is divided out first: its square may overflow, or underflow, where the norm does not.
+    `room`, shaped like `vectors`, holds what comes in between.
+    """
+    room = np.abs(vectors, room)
+    largest = np.max(room, axis=-1, keepdims=True)
+    np.divide(vectors, np.where(largest > 0.0, largest, 1.0), room)
+    np.multiply(room, room, room)
+    return largest * np.sqrt(np.sum(room, axis=-1, keepdims=True))

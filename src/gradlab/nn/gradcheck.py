@@ -128,7 +128,8 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     network = _as_network(subject)
     if x is None:
-        x = rng.standard_normal((5, getattr(network.layers[0], "n_in", 3)))
+        n_in = next((layer.n_in for layer in network.layers if hasattr(layer, "n_in")), 3)  # the others keep the number
+        x = rng.standard_normal((5, n_in))
     tape = [y.copy() for y in network.forward(np.asarray(x, np.float64), training)]
     gradients = _gradients_of_layers(network, tape, rng)
     if loss is not None:
@@ -217,12 +218,11 @@ def _as_network(subject: Network | Layer) -> Network:
         return (subject.replica(0) if subject.replicas else subject).astype(np.float64)
     if not isinstance(subject, Layer):
         raise ValueError(f"{subject!r} is neither a Network nor a Layer")
-    twin = copy.deepcopy(subject)
-    network = Network([twin])
-    values = [getattr(inner, name, None) for inner in walk([subject]) for name in inner.parameter_shapes()]
-    for p, value in zip(network.parameters, values, strict=True):
-        if value is not None:
-            network.params[p.where] = np.reshape(value, (-1, *p.shape))[0].ravel()
+    network = Network([copy.deepcopy(subject)])
+    for inner, twin in zip(walk([subject]), walk(network.layers), strict=True):
+        for name, shape in {**inner.parameter_shapes(), **inner.state_shapes()}.items():
+            if hasattr(inner, name):
+                getattr(twin, name)[...] = np.reshape(getattr(inner, name), (-1, *shape))[0]
     return network
 
 

@@ -97,6 +97,9 @@ class Layer(ABC):
         dx : ndarray (..., n, d_in)
         """
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
 
 class Dense(Layer):
     """y = xW + b: every output is a weighted sum of all inputs.
@@ -164,12 +167,14 @@ class Dense(Layer):
         - b_k changes the same y_ik, with slope 1: dL/db = Σ_i dy_i, which is a row of ones times dy;
         - x_ij changes every y_ik, with slope W_jk: dL/dx = dy·Wᵀ.
         """
+        if out is None:
+            x, dy = as_floats(x), as_floats(dy)
         product(x.mT, dy, self.dW)
         product(row_of_ones(dy), dy, self.db)
         return product(dy, self.W.mT, out)
 
     def __repr__(self) -> str:
-        return f"Dense({self.n_in}, {self.n_out})"
+        return f"{type(self).__name__}({self.n_in}, {self.n_out})"
 
 
 def check_features(layer: Layer, x: np.ndarray, n_features: int) -> None:

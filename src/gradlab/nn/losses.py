@@ -54,7 +54,8 @@ class Loss(ABC):
         if weights is None:
             return np.mean(losses, axis=-1)
         w = column_of_weights(weights, logits)[..., 0]
-        return np.sum(w * losses, axis=-1) / np.sum(w, axis=-1)
+        total = np.sum(w, axis=-1)
+        return np.sum(w * losses, axis=-1) / np.where(total > 0.0, total, 1.0)  # a batch of weight 0 has loss 0
 
     def gradient(
         self,
@@ -121,9 +122,15 @@ class SoftmaxCrossEntropy(Loss):
     target_range = (0.0, 1.0)
 
     def _losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), the largest logit subtracted first."""
-        z = logits - np.max(logits, axis=-1, keepdims=True)
-        log_sum = np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
+        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), the largest logit subtracted first.
+
+        The sum is then 1, from that logit, and a rest: log(1 + rest) keeps a rest too small to change the 1.
+        """
+        largest = np.argmax(logits, axis=-1, keepdims=True)
+        z = logits - np.take_along_axis(logits, largest, axis=-1)
+        e = np.exp(z)
+        np.put_along_axis(e, largest, 0.0, axis=-1)
+        log_sum = np.log1p(np.sum(e, axis=-1, keepdims=True))
         return np.sum(targets * (log_sum - z), axis=-1)
 
     def _slopes(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:

@@ -27,12 +27,12 @@ class Chain:
 
     def __init__(self, layers: Sequence[Layer]):
         self.layers = layers
-        self._outs: dict[tuple[tuple[int, ...], bool], list[np.ndarray]] = {}
-        self._dxs: dict[tuple[tuple[int, ...], bool], list[np.ndarray]] = {}
+        self._outs: dict[tuple[tuple[int, ...], np.dtype, bool], list[np.ndarray]] = {}
+        self._dxs: dict[tuple[tuple[int, ...], np.dtype, bool], list[np.ndarray]] = {}
 
     def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
         """Return the tape [x0, x1, … xL]: the input, then what each layer made of it."""
-        outs = self._outs.get((x.shape, training))
+        outs = self._outs.get((x.shape, x.dtype, training))
         if outs is None:
             return self._first_forward(x, training)
         tape = [x]
@@ -50,12 +50,12 @@ class Chain:
         if len(self._outs) >= KEPT_SHAPES:
             self._outs.clear()
             self._dxs.clear()
-        self._outs[tape[0].shape, training] = tape[1:]
+        self._outs[tape[0].shape, tape[0].dtype, training] = tape[1:]
         return tape
 
     def backward(self, dy: np.ndarray, tape: Sequence[np.ndarray], training: bool = False) -> list[np.ndarray]:
         """Return the deltas [dL/dx0, dL/dx1, … dL/dxL], of which dy is the last; write every gradient."""
-        key = tape[0].shape, training
+        key = tape[0].shape, tape[0].dtype, training
         dxs = self._dxs.get(key)
         if dxs is None:
             dxs = self._dxs[key] = [np.empty(x.shape, x.dtype) for x in tape[:-1]]
@@ -109,6 +109,8 @@ class Network:
         What layers keep but do not learn (running statistics), laid out in the same way.
     parameters : tuple of Parameter
         Where each parameter stands in the flat vector.
+    states : tuple of Parameter
+        Where each running statistic stands in `state`.
     weight_mask : ndarray (P,)
         1 at weights, 0 at biases and the like: what a penalty on the weights is multiplied by.
     replicas : tuple
@@ -153,7 +155,7 @@ class Network:
     def _allocate(self) -> None:
         """Lay out the flat vectors: layer by layer, parameter by parameter."""
         self.parameters, size = _layout(self.layers, "parameter_shapes")
-        self._states, state_size = _layout(self.layers, "state_shapes")
+        self.states, state_size = _layout(self.layers, "state_shapes")
         self.params = np.zeros((*self.replicas, size), self.dtype)
         self.grads = np.zeros((*self.replicas, size), self.dtype)
         self.state = np.zeros((*self.replicas, state_size), self.dtype)
@@ -168,7 +170,7 @@ class Network:
         for p in self.parameters:
             shape = lead + p.shape
             bind(p.layer, p.attribute, params[..., p.where].reshape(shape), grads[..., p.where].reshape(shape))
-        for s in self._states:
+        for s in self.states:
             setattr(s.layer, s.attribute, state[..., s.where].reshape(lead + s.shape))
 
     def _stream(self, streams: Streams) -> None:
@@ -238,6 +240,8 @@ class Network:
         """
         if dlogits.shape != tape[-1].shape:
             raise ValueError(f"dlogits of shape {dlogits.shape} do not fit logits of shape {tape[-1].shape}")
+        if dlogits.dtype != self.dtype:
+            dlogits = dlogits.astype(self.dtype)
         return self._chain.backward(dlogits, tape, self._training)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
@@ -290,6 +294,7 @@ def _adopt(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     if not layers:
         raise ValueError("layers: a network needs at least one")
     own: list[Layer] = []
+    seen: list[Layer] = []
     features, source = None, ""
     for i, layer in enumerate(layers):
         n_in = getattr(layer, "n_in", None)
@@ -297,8 +302,10 @@ def _adopt(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             raise ValueError(f"layers[{i}]: {layer!r} takes {n_in} features, but {source} gives {features}")
         if n_in is not None:
             features, source = getattr(layer, "n_out", n_in), f"layers[{i}], {layer!r},"
-        if any(layer is other for other in layers[:i]) and not isinstance(layer, Activation):
-            raise ValueError(f"layers[{i}]: {layer!r} stands in two places; each needs a layer of its own")
+        for inner in walk([layer]):
+            if any(inner is other for other in seen) and not isinstance(inner, Activation):
+                raise ValueError(f"layers[{i}]: {inner!r} stands in two places; each needs a layer of its own")
+            seen.append(inner)
         own.append(copy.deepcopy(layer) if any(inner.adopted for inner in walk([layer])) else layer)
         for inner in walk(own[-1:]):
             inner.adopted = True

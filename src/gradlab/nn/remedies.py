@@ -92,6 +92,7 @@ class BatchNorm(Layer):
 
         The moments are computed again from x, so there is no cache to go stale.
         """
+        x = as_floats(x)
         mean, variance = self._moments(x)
         scale = 1.0 / np.sqrt(variance + self.epsilon)
         out = np.subtract(x, mean, out)
@@ -109,7 +110,7 @@ class BatchNorm(Layer):
         return np.multiply(out, factor, out)
 
     def __repr__(self) -> str:
-        return f"BatchNorm({self.n_in})"
+        return f"{type(self).__name__}({self.n_in})"
 
 
 class Dropout(Layer):
@@ -152,10 +153,12 @@ class Dropout(Layer):
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Multiply by the mask of the pass before, which was the slope of y = x·mask."""
-        return np.multiply(dy, self.mask, out) if self.training else np.positive(dy, out)
+        if self.training:
+            return np.multiply(dy, self.mask, out)
+        return np.positive(as_floats(dy) if out is None else dy, out)
 
     def __repr__(self) -> str:
-        return f"Dropout({self.rate:g})"
+        return f"{type(self).__name__}({self.rate:g})"
 
 
 class Residual(Layer):
@@ -173,7 +176,7 @@ class Residual(Layer):
     """
 
     def __init__(self, layers: Sequence[Layer]):
-        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+        if not isinstance(layers, Sequence) or not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise ValueError(f"Residual: {layers!r} is not a sequence of at least one layer")
         self.layers = tuple(layers)
         sized = [layer for layer in self.layers if hasattr(layer, "n_in")]
@@ -182,22 +185,28 @@ class Residual(Layer):
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
         self._chain = Chain(self.layers)
+        self._x: np.ndarray | None = None
         self._tape: list[np.ndarray] = []
+
+    def _run(self, x: np.ndarray) -> None:
+        """Keep the tape of f, and whose it is."""
+        self._x, self._tape = x, self._chain.forward(as_floats(x), self.training)
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add x to what the layers make of it."""
-        x = as_floats(x)
-        self._tape = self._chain.forward(x, self.training)
-        return np.add(x, self._tape[-1], out)
+        self._run(x)
+        return np.add(self._tape[0], self._tape[-1], out)
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add dy, which came around, to what came through: dL/dx = dy + f'(x)ᵀ·dy."""
-        if not self._tape or self._tape[0] is not x:
-            self._tape = self._chain.forward(x, self.training)
+        if out is None:
+            dy = as_floats(dy)
+        if self._x is not x:
+            self._run(x)
         return np.add(dy, self._chain.backward(dy, self._tape, self.training)[0], out)
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_chain": Chain(self.layers), "_tape": []}
+        return vars(self) | {"_chain": Chain(self.layers), "_x": None, "_tape": []}
 
     def __repr__(self) -> str:
-        return f"Residual([{', '.join(map(repr, self.layers))}])"
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"

@@ -26,7 +26,7 @@ def exponential(factor: float) -> Schedule:
 
 
 def cosine(epochs: float, floor: float = 0.0) -> Schedule:
-    """Lower it along half a cosine, from 1 to `floor` after `epochs` (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5)."""
+    """Lower it along half a cosine, from 1 to `floor` after `epochs` (Loshchilov & Hutter 2017, eq. 5)."""
     epochs, floor = real("cosine: epochs", epochs, 0.0, above=True), real("cosine: floor", floor, 0.0)
     return lambda time: floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(time / epochs, 1.0)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gradlab.nn.arrays import norm
 from gradlab.nn.checks import real, whole
 from gradlab.nn.losses import Loss, column_of_weights
 from gradlab.nn.network import Network
@@ -223,7 +224,8 @@ def _check_data(
     x, y = np.asarray(x, dtype=network.dtype), np.asarray(y, dtype=network.dtype)
     if x.ndim < 2 or x.shape[-2] == 0:
         raise ValueError(f"x: an array of shape {x.shape} is not (samples, features) with at least one sample")
-    logits = network.forward(x[..., :1, :])[-1]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
+        logits = network.forward(x[..., :1, :])[-1]
     if y.ndim == 1 and logits.shape[-1] == 1:
         y = y[:, np.newaxis]
     if y.shape[-2:] != (x.shape[-2], logits.shape[-1]) or y.shape[:-2] not in ((), network.replicas):
@@ -311,20 +313,9 @@ class _Update:
         np.multiply(term, self.l1, term)
         np.add(grads, term, grads)
         if self.clip_norm:
-            np.multiply(grads, np.minimum(1.0, self.clip_norm / norm(grads, term)), grads)
+            longest = np.maximum(norm(grads, term), self.clip_norm)
+            np.multiply(grads, self.clip_norm / longest, grads)
         return grads
-
-
-def norm(vectors: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
-    """Return the Euclidean norm along the last axis, (..., 1), whatever the size of the numbers.
-
-    The largest entry is divided out first: its square may overflow or underflow where the norm does not.
-    """
-    room = np.abs(vectors, room)
-    largest = np.max(room, axis=-1, keepdims=True)
-    np.divide(vectors, np.where(largest > 0.0, largest, 1.0), room)
-    np.multiply(room, room, room)
-    return np.maximum(largest * np.sqrt(np.sum(room, axis=-1, keepdims=True)), np.finfo(vectors.dtype).tiny)
 
 
 def _raise_if_diverged(
@@ -340,6 +331,6 @@ def _raise_if_diverged(
         if np.isfinite(array).all():
             continue
         bad = ~np.isfinite(array).reshape(len(network.seeds), -1).all(axis=1)
-        seed = network.seeds[int(np.argmax(bad))]
-        loss = math.nan if last is None else float(np.mean(last.loss))
-        raise DivergenceError(epoch, index, layer, quantity, seed, loss, repr(network.layers[layer]))
+        r = int(np.argmax(bad))
+        loss = math.nan if last is None else float(np.ravel(last.loss)[r])
+        raise DivergenceError(epoch, index, layer, quantity, network.seeds[r], loss, repr(network.layers[layer]))

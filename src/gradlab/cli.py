@@ -1,0 +1,312 @@
+"""The command line: it reads arguments, and prints what the laboratory found."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MEMORY_LIMIT = 8 * 2**30  # bytes
+HOLDS, DIVERGED, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Train small networks, and see where the gradient goes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; exit with its code."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader of our output went away, which is no mistake of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.callback()
+def _gradlab() -> None:
+    """Train small networks, and see where the gradient goes."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/sigmoid_vs_relu.toml.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, in place of the file's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one in runs/.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+) -> None:
+    """Train the networks of a configuration, test its claims, and keep the results.
+
+    Exits with 0 if all went well, 1 if training diverged or a file could not be written, 2 for a mistake in the
+    configuration, 3 if a claim does not hold, 130 if interrupted.
+    """
+    from gradlab.lab.config import ConfigError, load_config
+
+    try:
+        plan = load_config(config, set_ or [], seeds)
+        _check_out(out)
+        sizes = _sizes(plan, config)
+        if dry_run:
+            _print_plan(plan, sizes)
+            return
+        data = _load_all(plan, config)
+    except ConfigError as error:
+        for line in error.problems:
+            print(f"gradlab: {line}", file=sys.stderr)
+        raise typer.Exit(USAGE) from None
+    raise typer.Exit(_run(plan, data, out, config.stem, as_json, quiet))
+
+
+def _check_out(out: Path | None) -> None:
+    """Refuse a folder that holds something, before anything is trained for it."""
+    from gradlab.lab.config import ConfigError
+
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
+
+
+def _sizes(plan: Any, source: Path) -> list[Any]:
+    """Estimate every experiment; refuse what would not fit."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.experiment import estimate
+
+    sizes = []
+    for experiment in plan.experiments:
+        try:
+            sizes.append(estimate(experiment))
+        except ValueError as error:
+            raise ConfigError([f"{source}: data.{error}"]) from None
+        if sizes[-1].bytes > MEMORY_LIMIT:
+            raise ConfigError(
+                [
+                    f"{source}: variant {experiment.name} would take {_bytes(sizes[-1].bytes)} of memory, "
+                    f"more than the {_bytes(MEMORY_LIMIT)} allowed; lower seeds, network.width, network.depth, "
+                    'training.batch_size or data.n_samples, or set network.dtype = "float32"'
+                ]
+            )
+    return sizes
+
+
+def _load_all(plan: Any, source: Path) -> list[Any]:
+    """Load the data of every experiment, the same data once."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.experiment import load_data
+
+    loaded: dict[Any, Any] = {}
+    for experiment in plan.experiments:
+        key = repr(experiment.data), bool(experiment.training.patience)
+        if key not in loaded:
+            try:
+                loaded[key] = load_data(experiment)
+            except ValueError as error:
+                raise ConfigError([f"{source}: data.{error}"]) from None
+    return [loaded[repr(e.data), bool(e.training.patience)] for e in plan.experiments]
+
+
+def _print_plan(plan: Any, sizes: Sequence[Any]) -> None:
+    """Print the resolved configuration, and what running it would take."""
+    import tomli_w
+
+    networks = sum(len(e.seeds) for e in plan.experiments)
+    most = max(sizes, key=lambda size: size.bytes)
+    print(tomli_w.dumps(plan.resolved))
+    for experiment, size in zip(plan.experiments, sizes, strict=True):
+        count = f"{len(experiment.seeds)} networks of {size.parameters} parameters"
+        print(f"# {experiment.name}: {count}, {_bytes(size.bytes)}")
+    print(f"# in all: {networks} networks, at most {_bytes(most.bytes)} of memory at a time")
+
+
+def _bytes(n: int) -> str:
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
+
+
+def _run(plan: Any, data: Sequence[Any], out: Path | None, stem: str, as_json: bool, quiet: bool) -> int:
+    """Train, judge, keep and print; return the exit code."""
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.lab import experiment as lab
+    from gradlab.lab.runs import RunFolder, free_folder
+
+    results: list[Any] = []
+    interrupted = False
+    try:
+        with RunFolder(out or free_folder(stem), plan) as folder:
+            try:
+                with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # small products: threads cost more
+
+                    def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
+                        folder.epoch(experiment, epoch, seeds, numbers)
+                        advance(experiment, epoch)
+
+                    for experiment, dataset in zip(plan.experiments, data, strict=True):
+                        results.append(lab.run(experiment, dataset, on_epoch))
+            except KeyboardInterrupt:
+                interrupted = True
+            done = {result.experiment.name: result for result in results}
+            verdicts = [
+                lab.judge(expectation, done[e.name])
+                for expectation in plan.expectations
+                for e in plan.expected_of(expectation)
+                if e.name in done
+            ]
+            summary = folder.finish(results, verdicts)
+            if results:
+                from gradlab.lab.figures import draw
+
+                draw(folder.path)
+    except OSError as error:
+        print(f"gradlab: {error.filename or out or 'runs'}: {error.strerror or error}", file=sys.stderr)
+        return DIVERGED
+    if as_json:
+        wanted = ("title", "run_dir", "variants", "expectations")
+        print(json.dumps({key: summary[key] for key in wanted}, allow_nan=False))
+    else:
+        for line in _report(summary, _terminal_width()):
+            print(line)
+    for result in results:
+        if result.diverged:
+            print(f"gradlab: {result.experiment.name}: {result.diverged}", file=sys.stderr)
+    if interrupted:
+        print(f"gradlab: interrupted; what was recorded is in {folder.path}", file=sys.stderr)
+        return INTERRUPTED
+    if any(result.diverged for result in results):
+        return DIVERGED
+    return HOLDS if all(verdict.holds for verdict in verdicts) else FAILED
+
+
+@contextmanager
+def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
+    """Show a bar over the epochs of all experiments; silent off a terminal."""
+    from tqdm import tqdm
+
+    from gradlab.lab.experiment import replicas_at_once
+
+    def groups(experiment: Any, dataset: Any) -> int:
+        return -(-len(experiment.seeds) // replicas_at_once(experiment, dataset.x_train.shape[1]))
+
+    total = sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True))
+    with tqdm(total=total, disable=True if quiet else None, unit="epoch", dynamic_ncols=True, leave=False) as bar:
+
+        def advance(experiment: Any, epoch: int) -> None:
+            bar.set_description_str(experiment.name, refresh=False)
+            bar.update(epoch > 0)
+
+        yield advance
+
+
+# --- printing ------------------------------------------------------------------------------------------------------
+
+
+def _terminal_width() -> int | None:
+    """Return the width of the terminal; None where the output is no terminal, and may be as wide as it is."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
+    """Yield the lines that say what a run found."""
+    n = max((len(v["seeds"]) for v in summary["variants"].values()), default=0)
+    yield f"{summary['title']} ({n} seed{'s' * (n != 1)}{'; means with 95 % intervals' if n > 1 else ': no intervals'})"
+    yield ""
+    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
+    rows = [
+        [
+            name,
+            _with_interval(v.get("test_accuracy"), ".3f"),
+            _with_interval(v.get("train_loss"), ".4f"),
+            _median(v.get("gradient_ratio")),
+            _median(v.get("final_gradient_ratio")),
+            f"{v['seconds']:.1f}",
+        ]
+        for name, v in summary["variants"].items()
+    ]
+    yield from _table([header, *rows], width)
+    yield ""
+    if summary["expectations"]:
+        for e in summary["expectations"]:
+            measured = "nothing" if e["measured"] is None else f"{e['measured']:.4g}"
+            yield f"{'HOLDS' if e['holds'] else 'FAILS'}  {e['variant']}: expected {e['bound']}, measured {measured}"
+        yield ""
+    yield f"results and figures: {summary['run_dir']}"
+
+
+def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
+    """Yield rows in columns, or, where the terminal is too narrow for them, one below another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if width is None or sum(widths) + 2 * (len(widths) - 1) <= width:
+        for row in rows:
+            yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        return
+    names = max(map(len, rows[0]))
+    for row in rows[1:]:
+        yield row[0]
+        yield from (f"  {name.ljust(names)}  {cell}" for name, cell in zip(rows[0][1:], row[1:], strict=True))
+
+
+def _with_interval(measure: dict[str, Any] | None, digits: str) -> str:
+    if measure is None or measure["mean"] is None:
+        return "diverged"
+    mean = format(measure["mean"], digits)
+    return mean if measure["low"] is None else f"{mean} [{measure['low']:{digits}}, {measure['high']:{digits}}]"
+
+
+def _median(measure: dict[str, Any] | None) -> str:
+    return "-" if measure is None or measure["median"] is None else f"{measure['median']:.2g} (median)"
+
+
+class What(StrEnum):
+    """What there is a list of."""
+
+    DATASETS = "datasets"
+    ACTIVATIONS = "activations"
+    INITIALIZERS = "initializers"
+    OPTIMIZERS = "optimizers"
+    LOSSES = "losses"
+    SCHEDULES = "schedules"
+    MEASURES = "measures"
+
+
+@app.command("list")
+def list_(what: Annotated[What | None, typer.Argument(help="Which list; without it, all of them.")] = None) -> None:
+    """List what a configuration can name."""
+    from gradlab.datasets import DATASETS
+    from gradlab.lab import config
+    from gradlab.nn.activations import ACTIVATIONS
+    from gradlab.nn.initializers import INITIALIZERS
+
+    def options(names: Sequence[str]) -> str:
+        return f"takes {', '.join(names)}" if names else ""
+
+    lists: dict[What, dict[str, str]] = {
+        What.DATASETS: {name: spec.description for name, spec in DATASETS.items()},
+        What.ACTIVATIONS: {name: _first_line(activation) for name, activation in ACTIVATIONS.items()},
+        What.INITIALIZERS: {name: _first_line(initializer) for name, initializer in INITIALIZERS.items()},
+        What.OPTIMIZERS: {name: options(names) for name, names in config.OPTIMIZER_OPTIONS.items()},
+        What.LOSSES: config.CONFIG_LOSSES,
+        What.SCHEDULES: {name: options(names) for name, names in config.SCHEDULE_OPTIONS.items()},
+        What.MEASURES: config.MEASURES,
+    }
+    for heading in [what] if what else lists:
+        if what is None:
+            print(f"{heading.value}:")
+        longest = max(map(len, lists[heading]))
+        for name, description in lists[heading].items():
+            print(f"  {name.ljust(longest)}  {description}".rstrip())
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]

@@ -1,0 +1,228 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradlab.lab.config import TABLES, ConfigError, load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def load(tmp_path, text, *overrides, **options):
+    path = tmp_path / "test.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides, **options)
+
+
+def problems(tmp_path, text, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, *overrides)
+    return [line.replace(f"{tmp_path}/", "") for line in caught.value.problems]
+
+
+def test_an_empty_file_is_one_network_with_every_default(tmp_path):
+    config = load(tmp_path, "")
+    (experiment,) = config.experiments
+    assert config.title == experiment.name == "test"
+    assert experiment.seeds == (0,)
+    assert experiment.network.widths == (32,)
+
+
+def test_a_variant_changes_only_what_it_says(tmp_path):
+    text = """
+        seeds = [3, 0]
+        [network]
+        depth = 4
+        [[variants]]
+        name = "a"
+        [[variants]]
+        name = "b"
+        network.activation = "relu"
+    """
+    a, b = load(tmp_path, text).experiments
+    assert (a.network.activation, b.network.activation) == ("sigmoid", "relu")
+    assert a.network.widths == b.network.widths == (32,) * 4
+    assert a.seeds == (3, 0)
+
+
+def test_a_sweep_is_every_variant_at_every_point(tmp_path):
+    text = """
+        [[variants]]
+        name = "a"
+        [[variants]]
+        name = "b"
+        [sweep]
+        "network.depth" = [1, 2]
+        training.learning_rate = [0.1, 1]
+        [[expect]]
+        variant = "a"
+        measure = "test_accuracy"
+        above = 0
+        [[expect]]
+        variant = "b, depth=2, learning_rate=1"
+        measure = "test_accuracy"
+        above = 0
+    """
+    config = load(tmp_path, text)
+    assert len(config.experiments) == 8
+    assert config.experiments[-1].name == "b, depth=2, learning_rate=1"
+    assert config.experiments[-1].training.learning_rate == 1.0
+    assert [len(config.expected_of(e)) for e in config.expectations] == [4, 1]
+
+
+def test_overrides_are_read_as_toml_or_as_text(tmp_path):
+    config = load(tmp_path, "", "network.depth=3", "network.activation=relu", "network.width=[4, 5, 6]", "title='x'")
+    assert config.experiments[0].network.widths == (4, 5, 6)
+    assert config.experiments[0].network.activation == "relu"
+    assert config.title == "x"
+    assert len(load(tmp_path, "seeds = 2", seeds=5).experiments[0].seeds) == 5
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ('network.activation = "sigmod"', "test.toml: network.activation: 'sigmod' is not one of sigmoid, tanh, relu,"),
+        ('network.activation = "sigmod"', "; did you mean 'sigmoid'?"),
+        ("network.depth = 1e9", "network.depth: 1000000000.0 is not a whole number from 1 to 1000"),
+        ("network.depth = 0", "network.depth: 0 is not a whole number from 1 to 1000"),
+        ("network.depth = true", "network.depth: True is not a whole number"),
+        ("network.dept = 2", "network.dept: unknown key: 'dept' is not one of depth,"),
+        ("netwrk.depth = 2", "netwrk: unknown key: 'netwrk' is not one of title, seeds,"),
+        ("network = 2", "network: 2 is not a table"),
+        ("network.width = [4, 5]\nnetwork.depth = 3", "network.width: 2 widths for a depth of 3"),
+        ('network.activation = ["relu"]\nnetwork.depth = 3', "network.activation: 1 activations for a depth of 3"),
+        ("network.width = []", "network.width: [] is not a list of 1 to 1000 entries"),
+        ("training.learning_rate = -1", "training.learning_rate: -1 is not a number above 0 to 1e+06"),
+        ("training.learning_rate = nan", "training.learning_rate: nan is not a number"),
+        ("training.learning_rate = inf", "training.learning_rate: inf is not a number"),
+        (
+            'training.optimizer = "adam"\ntraining.momentum = 0.9',
+            "training.momentum: adam takes no momentum, only beta1",
+        ),
+        ("training.nesterov = true", "training.nesterov: it needs a momentum above 0"),
+        ('training.schedule = "step"', "training.schedule_every: missing"),
+        ("training.schedule_floor = 0.1", "the schedule constant takes no schedule_floor"),
+        ('training.batch_size = "32"', "training.batch_size: '32' is not a whole number"),
+        ('data.name = "moon"', "data.name: 'moon' is not one of moons,"),
+        ("data.n_samples = 10_000_000", "data.n_samples: 10000000 is not a whole number"),
+        ('data.name = "breast_cancer"\ndata.noise = 0.1', "data.noise: breast_cancer takes no noise"),
+        ('data.name = "csv"\ndata.target = "y"', "data.path: missing; csv needs it"),
+        ("data.test_fraction = 1", "data.test_fraction: 1 is not a number above 0 to below 1"),
+        ('data.name = "digits"\ndata.positive = [10]', "data.positive:"),
+        ("seeds = 0", "seeds: 0 is not a whole number from 1 to 1000"),
+        ("seeds = [1, 1]", "seeds: [1, 1] names a seed twice"),
+        ("seeds = [-1]", "seeds: -1 is not a whole number from 0"),
+        ("[[variants]]\nseeds = 1", "variants[0].name: missing"),
+        ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "variants[1].name: 'a' is the name of another variant"),
+        ('[[variants]]\nname = "a/b"', "variants[0].name: 'a/b' is not a name"),
+        ('[[variants]]\nname = "a"\nnetwork.activation = 3', "variants[0].network.activation: 3 is not one of"),
+        ('[[variants]]\nname = "a"\ndepth = 3', "variants[0].depth: unknown key"),
+        ("variants = 3", "variants: write it as [[variants]], once for each"),
+        ("[sweep]\ndepth = [1]", "sweep.depth: unknown key"),
+        ('[sweep]\n"network.depth" = 1', "sweep.network.depth: 1 is not a list"),
+        ('[sweep]\n"network.depth" = [1, 0]', "sweep.network.depth: 0 is not a whole number"),
+        ('[sweep]\n"network.depth" = [1, 1]', "sweep.network.depth: [1, 1] names a value twice"),
+        (
+            f'[sweep]\n"network.depth" = {list(range(1, 1000))}\n"data.seed" = [1, 2]',
+            "sweep: 1998 experiments are more",
+        ),
+        ('[[expect]]\nmeasure = "accuracy"\nabove = 0', "expect[0].measure: 'accuracy' is not one of test_accuracy,"),
+        ("[[expect]]\nabove = 0", "expect[0].measure: missing"),
+        ('[[expect]]\nmeasure = "test_loss"', "expect[0]: a bound is missing"),
+        ('[[expect]]\nmeasure = "test_loss"\nabove = 2\nbelow = 1', "expect[0]: nothing is above 2 and below 1"),
+        ('[[expect]]\nvariant = "x"\nmeasure = "test_loss"\nabove = 2', "expect[0].variant: 'x' is not one of test"),
+        ("probe.every = 0", "probe.every: 0 is not 'step', 'epoch' or a whole number of steps"),
+        ("title = 3", "title: 3 is not a text"),
+        ("a = [", "test.toml: not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_and_what_is_allowed(tmp_path, text, wanted):
+    lines = problems(tmp_path, text)
+    assert len(lines) == 1
+    assert lines[0].startswith("test.toml: ")
+    assert wanted in lines[0]
+
+
+def test_all_mistakes_come_at_once(tmp_path):
+    text = 'seeds = 0\nnetwork.depth = 0\nnetwork.activation = "x"\n[[variants]]\nname = "a"\ndata.seed = -1'
+    keys = [line.split(": ")[1] for line in problems(tmp_path, text)]
+    assert keys == ["seeds", "network.depth", "network.activation", "variants[0].data.seed"]
+
+
+def test_a_mistake_in_an_override_is_said_to_be_there(tmp_path):
+    assert problems(tmp_path, "", "network.depth=x")[0].startswith("--set: network.depth: 'x' is not a whole number")
+    assert "not of the form KEY=VALUE" in problems(tmp_path, "", "network.depth")[0]
+    assert "only the tables" in problems(tmp_path, "", "variants.name=a")[0]
+    assert "data is not a table" in problems(tmp_path, "data = 1", "data.seed=1")[0]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nothing\.toml: No such file"):
+        load_config(tmp_path / "nothing.toml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_config(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not a text in UTF-8"):
+        load_config(tmp_path / "binary.toml")
+
+
+def test_a_data_file_is_looked_for_beside_the_configuration(tmp_path):
+    config = load(tmp_path, 'data.name = "csv"\ndata.path = "a.csv"\ndata.target = "y"')
+    assert Path(config.experiments[0].data.path) == tmp_path / "a.csv"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_here_is_valid_and_states_claims(path):
+    assert load_config(path).expectations
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_resolved_configuration_is_the_same_experiments(path, tmp_path):
+    config = load_config(path)
+    resolved = tmp_path / path.name
+    resolved.write_text(tomli_w.dumps(config.resolved), encoding="utf-8")
+    again = load_config(resolved)
+    assert [e.model_dump(exclude={"data": {"path"}}) for e in again.experiments] == [
+        e.model_dump(exclude={"data": {"path"}}) for e in config.experiments
+    ]
+    assert again.resolved == config.resolved
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+).filter(lambda value: value is not None)
+fields = [f"{table}.{name}" for table, model in TABLES.items() for name in model.model_fields]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*fields, "title", "seeds", "variants", "sweep", "expect"]), values, max_size=4))
+def test_any_file_is_a_configuration_or_has_named_mistakes(tmp_path_factory, settings):
+    raw: dict = {}
+    for key, value in settings.items():
+        table, _, name = key.partition(".")
+        if name:
+            raw.setdefault(table, {})[name] = value
+        else:
+            raw[table] = value
+    path = tmp_path_factory.mktemp("any") / "any.toml"
+    try:
+        path.write_text(tomli_w.dumps(raw), encoding="utf-8")
+    except (TypeError, UnicodeEncodeError, AttributeError):
+        return  # not to be said in TOML: a list with None in it, a lone surrogate
+    try:
+        tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError:
+        return
+    lines = []
+    try:
+        load_config(path)
+    except ConfigError as error:
+        lines = error.problems
+        if not lines:
+            raise
+    assert all(line.startswith(str(path)) for line in lines)

@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+
+from gradlab.lab import experiment as lab
+from gradlab.lab.config import load_config
+from gradlab.lab.figures import draw
+from gradlab.lab.runs import RunFolder, free_folder, read_arrays, read_history, read_summary
+
+SMALL = """
+seeds = 3
+data.n_samples = 60
+training.epochs = 4
+training.batch_size = 16
+network.depth = 2
+network.width = 4
+"""
+
+
+def configured(tmp_path, text=""):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL + text, encoding="utf-8")
+    return load_config(path)
+
+
+def trained(tmp_path, text=""):
+    (experiment, *_) = configured(tmp_path, text).experiments
+    return lab.run(experiment, lab.load_data(experiment))
+
+
+def test_training_seeds_together_or_one_by_one_gives_the_same_numbers(tmp_path, monkeypatch):
+    together = trained(tmp_path)
+    monkeypatch.setattr(lab, "CACHE", 0)
+    alone = trained(tmp_path)
+    for name, values in together.final.items():
+        np.testing.assert_array_equal(values, alone.final[name], err_msg=name)
+    for name, values in together.flow.items():
+        np.testing.assert_array_equal(values, alone.flow[name], err_msg=name)
+    for name, values in together.tensors.items():
+        np.testing.assert_array_equal(values, alone.tensors[name], err_msg=name)
+    assert together.median_seed == alone.median_seed
+
+
+def test_the_gradient_ratio_is_first_over_last_layer(tmp_path):
+    result = trained(tmp_path)
+    norms = result.flow["weight_gradient_norm"]
+    assert norms.shape == (5, 3, 3)  # the first step and the end of four epochs, three layers, three seeds
+    np.testing.assert_array_equal(result.final["gradient_ratio"], norms[0, 0] / norms[0, 2])
+    np.testing.assert_array_equal(result.final["final_gradient_ratio"], norms[4, 0] / norms[4, 2])
+
+
+def test_the_kept_parameters_give_the_reported_accuracy(tmp_path):
+    result = trained(tmp_path, "network.batch_norm = true")
+    data = lab.load_data(result.experiment)
+    for r, seed in enumerate(result.experiment.seeds):
+        network = lab.build_network(result.experiment.network, data, seed)
+        for p in network.parameters:
+            network.params[p.where] = result.tensors[p.name][r].ravel()
+        for p in network.states:
+            network.state[p.where] = result.tensors[p.name][r].ravel()
+        right = (network.predict_proba(data.x_test)[:, 0] > 0.5) == data.y_test
+        assert right.mean() == result.final["test_accuracy"][r]
+
+
+def test_early_stopping_puts_the_best_weights_back(tmp_path):
+    text = "training.epochs = 200\ntraining.patience = 3\ntraining.learning_rate = 1.0\ndata.n_samples = 200"
+    (experiment,) = configured(tmp_path, "").experiments
+    path = tmp_path / "early.toml"
+    path.write_text("seeds = 3\n" + text, encoding="utf-8")
+    (experiment,) = load_config(path).experiments
+    data = lab.load_data(experiment)
+    assert len(data.x_valid) == 30  # a fifth of the training part's 150
+    epochs = {}
+    result = lab.run(experiment, data, lambda _, epoch, seeds, numbers: epochs.update({seeds[0]: epoch}))
+    assert max(epochs.values()) < 200
+    assert result.flow["weight_gradient_norm"].shape[0] == max(epochs.values()) + 1
+    assert np.isfinite(result.final["final_gradient_ratio"]).all()
+
+
+def test_divergence_keeps_what_was_recorded(tmp_path):
+    text = 'network.activation = "relu"\ntraining.learning_rate = 1e6\ntraining.l2 = 1e6'
+    epochs = []
+    (experiment,) = configured(tmp_path, text).experiments
+    result = lab.run(experiment, lab.load_data(experiment), lambda *numbers: epochs.append(numbers[1]))
+    assert "training diverged in epoch" in result.diverged
+    assert epochs[0] == 0
+    assert result.tensors
+
+
+def test_the_estimate_is_not_far_from_the_truth(tmp_path):
+    import tracemalloc
+
+    (experiment,) = configured(tmp_path, "").experiments
+    text = "seeds = 8\nnetwork.depth = 6\nnetwork.width = 64\ntraining.epochs = 2\ntraining.batch_size = 64"
+    path = tmp_path / "large.toml"
+    path.write_text(text, encoding="utf-8")
+    (experiment,) = load_config(path).experiments
+    data = lab.load_data(experiment)
+    lab.run(experiment, data)
+    tracemalloc.start()
+    result = lab.run(experiment, data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = lab.estimate(experiment)
+    assert sum(t[0].size for t in result.tensors.values()) == size.parameters
+    assert 0.5 < size.bytes / peak < 2.5
+
+
+def run_into(folder, tmp_path, text=""):
+    config = configured(tmp_path, text)
+    results = []
+    with RunFolder(folder, config) as run:
+        for experiment in config.experiments:
+            results.append(lab.run(experiment, lab.load_data(experiment), run.epoch))
+        verdicts = [lab.judge(c, r) for c in config.expectations for r in results]
+        summary = run.finish(results, verdicts)
+    return results, summary
+
+
+def test_the_folder_holds_what_was_found(tmp_path):
+    (result,), summary = run_into(tmp_path / "run", tmp_path)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.toml", "metrics.jsonl", "flow.npz", "model.safetensors", "boundary.npz", "summary.json"
+    }  # fmt: skip
+    assert read_summary(tmp_path / "run") == summary
+    history = read_history(tmp_path / "run")["small"]
+    assert history["train_loss"].shape == (5, 3)
+    assert np.isnan(history["running_loss"][0]).all()
+    np.testing.assert_array_equal(history["test_accuracy"][-1], result.final["test_accuracy"])
+    flow = read_arrays(tmp_path / "run", "flow.npz")["small"]
+    np.testing.assert_array_equal(flow["weight_gradient_norm"], result.flow["weight_gradient_norm"])
+    assert summary["variants"]["small"]["test_accuracy"]["values"] == result.final["test_accuracy"].tolist()
+
+    from safetensors.numpy import load_file
+
+    tensors = load_file(tmp_path / "run" / "model.safetensors")
+    np.testing.assert_array_equal(tensors["small/0.W"], result.tensors["0.W"])
+
+
+def test_a_torn_last_line_of_the_log_is_passed_over(tmp_path):
+    run_into(tmp_path / "run", tmp_path)
+    log = tmp_path / "run" / "metrics.jsonl"
+    whole = log.read_text()
+    log.write_text(whole[: len(whole) - 20])
+    assert read_history(tmp_path / "run")["small"]["train_loss"].shape == (4, 3)
+
+
+def test_nothing_is_written_over(tmp_path):
+    run_into(tmp_path / "run", tmp_path)
+    with pytest.raises(FileExistsError, match="not empty"):
+        run_into(tmp_path / "run", tmp_path)
+
+
+def test_a_failed_write_leaves_no_half_file(tmp_path):
+    from gradlab.lab.runs import whole_or_not_at_all
+
+    def fail_halfway():
+        with whole_or_not_at_all(tmp_path / "a") as file:
+            file.write(b"half")
+            raise OSError("disk full")
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OSError, match="disk"):
+        fail_halfway()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_free_folder_is_numbered(tmp_path):
+    assert free_folder("a b", tmp_path).name == "a-b"
+    (tmp_path / "a-b").mkdir()
+    (tmp_path / "a-b-2").mkdir()
+    assert free_folder("a b", tmp_path).name == "a-b-3"
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("", {"decision_boundary"}),
+        ('data.name = "hastie"', set()),
+        ("[sweep]\nnetwork.width = [2, 3]", {"decision_boundary", "sweep"}),
+        ('[sweep]\nnetwork.activation = ["relu", "tanh"]', {"decision_boundary"}),
+    ],
+)
+def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):
+    run_into(tmp_path / "run", tmp_path, text)
+    files = draw(tmp_path / "run")
+    assert {f.stem for f in files} == wanted | {"gradient_by_layer", "gradient_over_time", "learning_curves", "sigmoid"}
+    assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)

@@ -1,0 +1,225 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SMALL = """
+title = "Small"
+seeds = 3
+data.n_samples = 60
+training.epochs = 3
+network.width = 4
+"""
+
+
+def gradlab(*arguments, cwd, env=None):
+    command = [sys.executable, "-W", "error", "-c", "from gradlab.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+def test_the_main_job_shows_the_physics(tmp_path):
+    done = gradlab("run", CONFIGS / "sigmoid_vs_relu.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert list(found) == ["title", "run_dir", "variants", "expectations"]
+    assert list(found["variants"]) == ["sigmoid", "tanh", "relu"]
+    assert all(e["holds"] for e in found["expectations"])
+    assert len(found["expectations"]) == 6
+    for variant in found["variants"].values():
+        for measure in ("test_accuracy", "train_loss", "gradient_ratio"):
+            assert set(variant[measure]) >= {"mean", "low", "high", "values"}
+            assert len(variant[measure]["values"]) == 30
+    figures = {path.name for path in (tmp_path / found["run_dir"] / "figures").iterdir()}
+    assert figures == {
+        "gradient_by_layer.png", "gradient_over_time.png", "learning_curves.png", "decision_boundary.png", "sigmoid.png"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.toml") if path.stem != "sigmoid_vs_relu"))
+def test_the_claims_of_every_configuration_hold(name, tmp_path):
+    done = gradlab("run", CONFIGS / f"{name}.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["expectations"]
+
+
+def test_the_table_goes_to_standard_output_and_nothing_else(small, tmp_path):
+    done = gradlab("run", small, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""  # no bar where there is no terminal
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Small (3 seeds; means with 95 % intervals)"
+    assert lines[2].split("  ")[0] == "variant"
+    assert lines[-1] == "results and figures: runs/small"
+    assert gradlab("run", small, cwd=tmp_path).stdout.splitlines()[-1].endswith("runs/small-2")
+
+
+def test_one_seed_has_no_interval(small, tmp_path):
+    done = gradlab("run", small, "--seeds", 1, "--json", cwd=tmp_path)
+    accuracy = json.loads(done.stdout)["variants"]["small"]["test_accuracy"]
+    assert accuracy["low"] is accuracy["high"] is None
+    assert len(accuracy["values"]) == 1
+    assert "no intervals" in gradlab("run", small, "--seeds", 1, cwd=tmp_path).stdout
+
+
+def test_the_same_configuration_gives_the_same_numbers(small, tmp_path):
+    first, second = (gradlab("run", small, "--json", "--out", out, cwd=tmp_path) for out in "ab")
+    one, two = json.loads(first.stdout)["variants"]["small"], json.loads(second.stdout)["variants"]["small"]
+    assert one["train_loss"] == two["train_loss"]
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert (tmp_path / "a/metrics.jsonl").read_bytes() == (tmp_path / "b/metrics.jsonl").read_bytes()
+
+
+def test_a_resolved_configuration_runs_again(small, tmp_path):
+    gradlab("run", small, "--set", "network.activation=relu", "--out", "a", cwd=tmp_path)
+    assert gradlab("run", "a/config.toml", "--out", "b", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a/metrics.jsonl").read_text().replace('"small"', '"config"') == (
+        tmp_path / "b/metrics.jsonl"
+    ).read_text()
+
+
+def test_a_dry_run_writes_nothing(small, tmp_path):
+    done = gradlab("run", small, "--set", "network.depth=3", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "depth = 3" in done.stdout
+    assert "# in all: 3 networks, at most 0." in done.stdout
+    assert "3 networks of 57 parameters" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        (["run"], "Missing argument"),
+        (["run", "nothing.toml"], "nothing.toml: No such file"),
+        (["run", "small.toml", "--set", "network.activation=sigmod"], "did you mean 'sigmoid'?"),
+        (["run", "small.toml", "--set", "network.depth=1000000000"], "1000000000 is not a whole number from 1 to 1000"),
+        (["run", "small.toml", "--set", "data.name=mnist"], "'mnist' is not one of moons"),
+        (["run", "small.toml", "--seeds", "0"], "seeds: 0 is not a whole number"),
+        (["run", "small.toml", "--seeds", "x"], "--seeds"),
+        (["run", "small.toml", "--out", "full"], "--out full: it exists"),
+        (["run", "small.toml", "--out", "small.toml"], "--out small.toml: it exists"),
+        (["run", "small.toml", "--bogus"], "No such option"),
+        (["run", "csv.toml"], "one_class.csv"),
+        (["run", "csv.toml", "--set", "data.path=missing_value.csv"], "missing_value.csv, line 3, column 'a'"),
+        (["run", "csv.toml", "--set", "data.path=one_class.csv", "--set", "data.target=z"], "target: "),
+        (["run", "csv.toml", "--set", "data.path=infinite.csv"], "infinite.csv, line 2, column 'a'"),
+        (["run", "csv.toml", "--set", "data.path=nothing.csv"], "nothing.csv"),
+        (["run", "large.toml"], "more than the 8.0 GiB allowed"),
+        (["list", "layers"], "layers"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_mistake_is_one_plain_message_and_writes_nothing(arguments, wanted, small, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "csv.toml").write_text('data.name = "csv"\ndata.path = "one_class.csv"\ndata.target = "y"\n')
+    (tmp_path / "large.toml").write_text("seeds = 1000\nnetwork.width = 10000\nnetwork.depth = 100\n")
+    (tmp_path / "one_class.csv").write_text("a,y\n" + "1,0\n" * 20)
+    (tmp_path / "missing_value.csv").write_text("a,y\n1,0\n,1\n" + "1,0\n2,1\n" * 20)
+    (tmp_path / "infinite.csv").write_text("a,y\ninf,0\n1,1\n" + "1,0\n2,1\n" * 20)
+    before = sorted(tmp_path.rglob("*"))
+    done = gradlab(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert wanted in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_claim_that_does_not_hold_exits_with_3(small, tmp_path):
+    small.write_text(SMALL + '[[expect]]\nmeasure = "test_accuracy"\nabove = 1.5\n')
+    done = gradlab("run", small, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "FAILS  small: expected 1.5 < mean test_accuracy, measured 0." in done.stdout
+
+
+def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
+    small.write_text(SMALL + 'network.activation = "relu"\nnetwork.depth = 4\ntraining.l2 = 100.0\n')
+    done = gradlab(
+        "run", small, "--set", "training.learning_rate=1e6", "--json", "--set", "training.epochs=50", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "training diverged in epoch" in done.stderr
+    assert "layer" in done.stderr
+    assert "Traceback" not in done.stderr
+    found = json.loads(done.stdout)  # no NaN in JSON
+    assert found["variants"]["small"]["diverged"]
+    assert (tmp_path / "runs/small/metrics.jsonl").read_text().count("\n") >= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
+def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path):
+    command = [sys.executable, "-c", "from gradlab.cli import main; main()", "run", str(small)]
+    process = subprocess.Popen(
+        [*command, "--set", "training.epochs=100000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "runs/small/metrics.jsonl"
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 0):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what was recorded is in runs/small" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "runs/small/summary.json").exists()
+
+
+def test_everything_that_can_be_named_is_listed(tmp_path):
+    done = gradlab("list", cwd=tmp_path)
+    assert done.returncode == 0
+    for name in ("moons", "sigmoid", "he_normal", "adamw", "binary_cross_entropy", "cosine", "gradient_ratio"):
+        assert f"  {name} " in done.stdout
+    assert "he_normal" not in gradlab("list", "activations", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list"], ["run", "bad.toml"], ["run", "nothing.toml"]]
+)
+def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(arguments, tmp_path):
+    (tmp_path / "bad.toml").write_text("network.depth = 0")
+    code = (
+        "import sys, atexit\n"
+        "from gradlab.cli import main\n"
+        "loaded = lambda: {'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "atexit.register(lambda: print('loaded:', loaded(), file=sys.stderr))\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "loaded: set()" in done.stderr
+
+
+def test_a_closed_pipe_is_no_traceback(small, tmp_path):
+    command = f"{sys.executable} -c 'from gradlab.cli import main; main()' list | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+def test_a_narrow_terminal_gets_one_number_a_line():
+    from gradlab.cli import _table
+
+    rows = [["variant", "test accuracy"], ["sigmoid", "0.5 [0.4, 0.6]"]]
+    assert list(_table(rows, 80)) == ["variant  test accuracy", "sigmoid  0.5 [0.4, 0.6]"]
+    assert list(_table(rows, 20)) == ["sigmoid", "  test accuracy  0.5 [0.4, 0.6]"]

@@ -1,0 +1,178 @@
+"""Imports run one way: nn ← flow, learn ← estimator, lab ← cli ← experiments; and the heavy packages come late."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import gradlab
+
+SOURCE = Path(gradlab.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# What each part may import of gradlab, itself aside; "gradlab" stands for the package's public names.
+ALLOWED = {
+    "gradlab": {"gradlab.nn", "gradlab.estimator"},
+    "gradlab.nn": set(),
+    "gradlab.datasets": {"gradlab.nn.checks"},
+    "gradlab.flow": {"gradlab.nn"},
+    "gradlab.learn": {"gradlab.nn", "gradlab.flow"},
+    "gradlab.estimator": {"gradlab.nn", "gradlab.flow", "gradlab.learn", "gradlab.datasets"},
+    "gradlab.lab": {
+        "gradlab",
+        "gradlab.nn",
+        "gradlab.flow",
+        "gradlab.learn",
+        "gradlab.datasets",
+        "gradlab.estimator",
+    },
+    "gradlab.cli": {
+        "gradlab",
+        "gradlab.nn",
+        "gradlab.flow",
+        "gradlab.learn",
+        "gradlab.datasets",
+        "gradlab.estimator",
+        "gradlab.lab",
+    },
+}
+LATE = {"sklearn", "matplotlib", "torch"}  # never while a module is being imported,
+EXCEPT = {("gradlab.lab.figures", "matplotlib"), ("gradlab.estimator", "sklearn")}  # but here
+
+
+class Import(NamedTuple):
+    name: str
+    late: bool  # inside a function, or for the type checker only
+
+
+def module_name(path):
+    parts = ("gradlab", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source, module="gradlab"):
+    """Return every import, absolute, with ``from package import name`` as ``package.name``."""
+    found = []
+
+    def visit(node, late):
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, late) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(module.split(".")[: -node.level]) if node.level else ""
+            package = ".".join(filter(None, (base, node.module)))
+            found.extend(Import(f"{package}.{alias.name}", late) for alias in node.names)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for child in ast.iter_child_nodes(node):
+            visit(child, late or is_function or for_types)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def within(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def part_of(name):
+    """The part of gradlab that an imported name belongs to: the package itself for its public names."""
+    return next((part for part in ALLOWED if part != "gradlab" and within(name, part)), "gradlab")
+
+
+def faults(source, module):
+    """Say what is wrong with the imports of one module."""
+    part = part_of(module)
+    wrong = []
+    for name, late in imports_of(source, module):
+        top = name.split(".")[0]
+        if top == "gradlab":
+            is_own = part_of(name) == part
+            if not is_own and not any(
+                part_of(name) == "gradlab" if allowed == "gradlab" else within(name, allowed)
+                for allowed in ALLOWED[part]
+            ):
+                wrong.append(f"{module}: {part} must not import {name}")
+            continue
+        if top == "experiments":
+            wrong.append(f"{module}: the package must not import {name}")
+        if top == "matplotlib" and module != "gradlab.lab.figures":
+            wrong.append(f"{module}: only figures import {name}")
+        if top in LATE and not late and (module, top) not in EXCEPT:
+            wrong.append(f"{module}: {name} must be imported inside a function")
+        allowed = {"gradlab.nn": {"numpy"} | ({"scipy"} if late else set()), "gradlab.flow": {"numpy", "scipy"}}
+        if part in allowed and top not in allowed[part] | sys.stdlib_module_names:
+            wrong.append(f"{module}: {part} must not import {name}{'' if late else ' at its head'}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_module_imports_only_what_its_layer_may(path):
+    assert faults(path.read_text(encoding="utf-8"), module_name(path)) == []
+
+
+def test_modules_are_found():
+    assert {"gradlab", "gradlab.nn", "gradlab.nn.network"} <= {module_name(path) for path in MODULES}
+
+
+@pytest.mark.parametrize(
+    "module, source",
+    [
+        ("gradlab.nn.layers", "import gradlab.flow.probes"),
+        ("gradlab.nn.layers", "from gradlab import datasets"),
+        ("gradlab.nn.layers", "from ..flow import probes"),
+        ("gradlab.nn.layers", "from gradlab import __version__"),
+        ("gradlab.nn.layers", "def f():\n    from gradlab.lab import runs"),
+        ("gradlab.nn.layers", "from scipy.special import ndtr"),
+        ("gradlab.nn.layers", "import tqdm"),
+        ("gradlab.nn.layers", "def f():\n    import pandas"),
+        ("gradlab.flow.probes", "from gradlab.lab import runs"),
+        ("gradlab.flow.probes", "import gradlab.learn"),
+        ("gradlab.flow.probes", "import pandas"),
+        ("gradlab.datasets", "from gradlab.nn.network import Network"),
+        ("gradlab.datasets", "import sklearn.datasets"),
+        ("gradlab.datasets", "class A:\n    from sklearn import datasets"),
+        ("gradlab.learn.steps", "import gradlab.estimator"),
+        ("gradlab.estimator", "from gradlab.cli import main"),
+        ("gradlab.estimator", "import torch"),
+        ("gradlab.lab.runs", "from gradlab import cli"),
+        ("gradlab.lab.runs", "def f():\n    import matplotlib.pyplot as plt"),
+        ("gradlab.lab.runs", "try:\n    import torch\nexcept ImportError:\n    pass"),
+        ("gradlab.cli", "from experiments import vanishing"),
+        ("gradlab.cli", "from matplotlib import pyplot"),
+        ("gradlab", "from gradlab.lab import runs"),
+    ],
+)
+def test_planted_import_is_found(module, source):
+    assert len(faults(source, module)) >= 1
+
+
+@pytest.mark.parametrize(
+    "module, source",
+    [
+        (
+            "gradlab.nn.layers",
+            "import math, numpy as np\nfrom gradlab.nn.checks import real\nfrom .arrays import product",
+        ),
+        ("gradlab.nn.activations", "def f():\n    from scipy.special import ndtr"),
+        ("gradlab.flow.theory", "from scipy.special import ndtr\nfrom gradlab import nn"),
+        ("gradlab.datasets", "from gradlab.nn.checks import whole\ndef f():\n    from sklearn import datasets"),
+        ("gradlab.estimator", "from sklearn.base import BaseEstimator"),
+        ("gradlab.lab.figures", "import matplotlib.pyplot as plt\nfrom gradlab import __version__"),
+        ("gradlab.cli", "from gradlab.lab import runs\nimport typer"),
+        ("gradlab.lab.runs", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import sklearn"),
+        ("gradlab", "from gradlab.nn import *"),
+    ],
+)
+def test_rightful_import_is_left_alone(module, source):
+    assert faults(source, module) == []
+
+
+def test_importing_gradlab_imports_nothing_heavy():
+    code = (
+        "import sys, gradlab, gradlab.nn; print(sorted({'sklearn', 'matplotlib', 'scipy', 'torch'} & {*sys.modules}))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

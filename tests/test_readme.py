@@ -1,0 +1,78 @@
+"""Every code block of the README is executed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gradlab.lab.config import load_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of what is in the repository, with this environment in place of the one that make would build."""
+    clone = tmp_path_factory.mktemp("clone") / "gradlab"
+    clone.mkdir()
+    for name in ("configs", "src", "tests"):
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "Makefile", "README.md"):
+        shutil.copy(ROOT / name, clone)
+    environment = clone / ".venv"
+    environment.mkdir()
+    (environment / "bin").symlink_to(Path(sys.executable).parent)
+    for stamp in ("run.stamp", "test.stamp"):
+        (environment / stamp).touch()
+    return clone
+
+
+def test_there_is_no_block_of_another_kind():
+    assert {kind for kind, _ in BLOCKS} == {"sh", "python", "toml"}
+    assert all(command.startswith(("make ", "gradlab ")) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.skipif(os.name == "nt", reason="make and its paths are not Windows'")
+def test_a_command_of_the_readme_works(command, clone):
+    env = os.environ | {"PATH": f"{clone}/.venv/bin{os.pathsep}{os.environ['PATH']}"}
+    if command == "make test":  # which runs this test, so let it collect the tests only
+        env |= {"PYTEST_ADDOPTS": "--collect-only -q"}
+    done = subprocess.run(
+        command, shell=True, cwd=clone, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if command == "make demo":
+        assert done.stdout.count("HOLDS") == 6
+        assert len(list((clone / "runs/sigmoid_vs_relu/figures").glob("*.png"))) == 5
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
+def test_an_example_of_the_readme_runs(text, capsys):
+    exec(compile(text, "README.md", "exec"), {})
+    assert re.search(r"9\d\.\d% right|gradients right", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "toml"])
+def test_a_configuration_of_the_readme_is_valid(text, tmp_path):
+    tomllib.loads(text)
+    (tmp_path / "readme.toml").write_text(text, encoding="utf-8")
+    assert load_config(tmp_path / "readme.toml").expectations
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_every_file_that_the_readme_names_exists():
+    for name in re.findall(r"`([\w/]+\.py)`", README):
+        assert (ROOT / name).exists() or list((ROOT / "src/gradlab").rglob(name)), name
