@@ -12,7 +12,7 @@ from sklearn import datasets as sk
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from gradlab import datasets
+from gradlab import tables
 from gradlab.datasets import DATASETS, check_options, load, shape
 
 NAMES = [
@@ -618,16 +618,16 @@ def test_a_file_that_may_not_be_read_is_refused(written, monkeypatch):
 def test_a_file_too_large_is_refused_before_it_is_all_read(written, monkeypatch, limit, most, message):
     options = written("a,b,y\n" + GOOD + GOOD)
     assert len(load("csv", test_fraction=0.5, **options).y_train) == 2
-    monkeypatch.setattr(datasets, limit, most + 1)
+    monkeypatch.setattr(tables, limit, most + 1)
     assert shape("csv", **options) == (4, 2)
-    monkeypatch.setattr(datasets, limit, most)
+    monkeypatch.setattr(tables, limit, most)
     for function in (load, shape):
         with pytest.raises(ValueError, match=_beginning(message.replace("FILE", options["path"]))):
             function("csv", **options)
 
 
 def test_of_a_line_too_long_only_the_beginning_is_read(written, monkeypatch):
-    monkeypatch.setattr(datasets, "_LONGEST_LINE", 10)
+    monkeypatch.setattr(tables, "_LONGEST_LINE", 10)
     with pytest.raises(ValueError, match=r", line 2: it has 10 characters or more"):
         load("csv", **written("a,b,y\n1," + "2" * 1000 + ",u\n"))
 

@@ -17,7 +17,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ALLOWED = {
     "gradlab": {"gradlab.nn", "gradlab.estimator"},
     "gradlab.nn": set(),
-    "gradlab.datasets": {"gradlab.nn.checks"},
+    "gradlab.tables": {"gradlab.nn.checks"},
+    "gradlab.datasets": {"gradlab.nn.checks", "gradlab.tables"},
     "gradlab.flow": {"gradlab.nn"},
     "gradlab.learn": {"gradlab.nn", "gradlab.flow"},
     "gradlab.estimator": {"gradlab.nn", "gradlab.flow", "gradlab.learn", "gradlab.datasets"},

@@ -375,10 +375,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), seeds: int | No
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: not a text in UTF-8"]) from None
+    except (ValueError, RecursionError) as error:  # also for numbers too long and lists too deep for Python
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}; give a TOML file, such as one in configs/"]) from None
 
@@ -398,7 +398,7 @@ def _override(raw: dict[str, Any], overrides: Sequence[str]) -> set[str]:
             )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip()
         table = raw
         for part in parts[:-1]:
