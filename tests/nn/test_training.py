@@ -1,5 +1,6 @@
 import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -738,3 +739,10 @@ def test_training_in_two_goes_continues_the_optimizer():
     np.testing.assert_array_equal(
         fitted(network, optimizer, seed=1).params, fitted(twin, twin_optimizer, seed=1).params
     )
+
+
+def test_divergence_error_survives_a_trip_between_processes():
+    error = DivergenceError(3, 41, 2, "output", 7, 0.25, "ReLU()")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)

@@ -1,6 +1,5 @@
 """Arguments are checked where they enter, so that a mistake is named before anything is computed."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -30,6 +29,8 @@ def real(name: str, value: Any, least: float = -math.inf, most: float = math.inf
 
 def not_one_of(value: object, choices: Iterable[str]) -> str:
     """Say that `value` is none of `choices`, and which of them it resembles."""
+    import difflib
+
     choices = list(choices)
     near = difflib.get_close_matches(str(value), choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -1,5 +1,7 @@
 """Is a backward pass right? Compare it with central differences, and say where it is not."""
 
+from __future__ import annotations
+
 import copy
 import itertools
 from collections.abc import Callable, Iterator

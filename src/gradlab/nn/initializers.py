@@ -5,6 +5,8 @@ n_in and fan-out n_out. The variance-scaling family keeps the variance of activa
 the same from layer to layer; `gain` multiplies its standard deviation.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ import numpy as np
 from gradlab.nn.checks import lookup
 
 Shape = tuple[int, int]
-Initializer = Callable[[np.random.Generator, Shape, float], np.ndarray]
+Initializer = Callable[["np.random.Generator", Shape, float], np.ndarray]
 
 
 def zeros(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:

@@ -5,6 +5,8 @@ Arrays are ``(..., n, d)``: n samples of d features. The leading ``...`` is empt
 ``axis=-2``, the features as ``axis=-1``, and transposes with ``.mT``.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -47,7 +49,7 @@ class Layer(ABC):
         Whether a network has taken the layer in.
     """
 
-    layers: tuple["Layer", ...] = ()
+    layers: tuple[Layer, ...] = ()
     training: bool = False
     streams: Streams
     adopted: bool = False

@@ -1,6 +1,8 @@
 """A network is layers in a row over one flat vector of parameters: a tape of activations going forward,
 a list of deltas coming back."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -260,15 +262,15 @@ class Network:
         logits = self.decision_function(x)
         return sigmoid(logits, logits) if logits.shape[-1] == 1 else softmax(logits, logits)
 
-    def replica(self, r: int) -> "Network":
+    def replica(self, r: int) -> Network:
         """Copy one replica as a network on its own."""
         return self._like(self.seeds[r], self.dtype, (r,))
 
-    def astype(self, dtype: Any) -> "Network":
+    def astype(self, dtype: Any) -> Network:
         """Copy the network in another float type."""
         return self._like(self.seeds if self.replicas else self.seeds[0], dtype, ())
 
-    def _like(self, seed: int | Sequence[int], dtype: Any, which: tuple[int, ...]) -> "Network":
+    def _like(self, seed: int | Sequence[int], dtype: Any, which: tuple[int, ...]) -> Network:
         twin = Network(self.layers, seed=seed, dtype=dtype)  # the layers have an owner, so they are copied
         twin.params[...], twin.grads[...], twin.state[...] = self.params[which], self.grads[which], self.state[which]
         return twin

@@ -1,6 +1,8 @@
 """What repairs a deep network: BatchNorm rescales its activations, Residual gives the gradient a way around,
 Dropout keeps it from leaning on single units."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

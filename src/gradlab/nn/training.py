@@ -1,6 +1,8 @@
 """Training is a generator of steps: stopping early is `break`, a progress bar is `tqdm(train(...))`,
 and whoever wants to know something looks at each step as it passes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,16 +31,22 @@ class DivergenceError(ArithmeticError):
     seed : int
         Of the network, or of the first replica, concerned.
     last_loss : float
-        The loss of the last batch whose loss was finite; nan if there was none.
+        The loss of the batch before; nan if there was none.
+    name : str
+        The layer, in words.
     """
 
     def __init__(self, epoch: int, step: int, layer: int, quantity: str, seed: int, last_loss: float, name: str):
+        super().__init__(epoch, step, layer, quantity, seed, last_loss, name)  # so that it can be pickled
         self.epoch, self.step, self.layer, self.quantity = epoch, step, layer, quantity
-        self.seed, self.last_loss = seed, last_loss
-        known = f"; the last finite loss was {last_loss:.6g}" if math.isfinite(last_loss) else ""
-        super().__init__(
-            f"training diverged in epoch {epoch}, step {step}: the {quantity} of layer {layer} ({name}), seed {seed}, "
-            f"is not finite{known}. A smaller learning rate, clip_norm, or smaller first weights may help"
+        self.seed, self.last_loss, self.name = seed, last_loss, name
+
+    def __str__(self) -> str:
+        known = f"; the last finite loss was {self.last_loss:.6g}" if math.isfinite(self.last_loss) else ""
+        return (
+            f"training diverged in epoch {self.epoch}, step {self.step}: the {self.quantity} of layer {self.layer} "
+            f"({self.name}), seed {self.seed}, is not finite{known}. A smaller learning rate, clip_norm, or smaller "
+            "first weights may help"
         )
 
 
@@ -179,8 +187,8 @@ def train(
 def _steps(
     network: Network,
     loss: Loss,
-    update: "_Update",
-    rows: "_Rows",
+    update: _Update,
+    rows: _Rows,
     schedule: Schedule | None,
     epochs: int,
     batch_size: int,
@@ -266,7 +274,7 @@ class _Rows:
         self._order = np.broadcast_to(np.arange(self.n), (*network.replicas, self.n)).copy()
         self._shuffled_x = np.empty((*network.replicas, self.n, x.shape[-1]), x.dtype)
 
-    def shuffled(self) -> "_Epoch":
+    def shuffled(self) -> _Epoch:
         """Permute the rows, each replica's by its own generator."""
         if self._generators is not None:
             for order, generator in zip(self._order.reshape(-1, self.n), self._generators, strict=True):
