@@ -43,7 +43,8 @@ def test_there_is_no_block_of_another_kind():
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.skipif(os.name == "nt", reason="make and its paths are not Windows'")
 def test_a_command_of_the_readme_works(command, clone):
-    env = os.environ | {"PATH": f"{clone}/.venv/bin{os.pathsep}{os.environ['PATH']}"}
+    path = f"{clone}/.venv/bin{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"PATH": path, "PYTHONPATH": f"{clone}/src"}  # its own code, not what is installed
     if command == "make test":  # which runs this test, so let it collect the tests only
         env |= {"PYTEST_ADDOPTS": "--collect-only -q"}
     done = subprocess.run(
