@@ -225,7 +225,7 @@ def test_many_shapes_do_not_pile_up():
     for n in range(1, 200):
         tape = network.forward(np.zeros((n, 3)))
         network.backward(tape[-1], tape)
-    assert len(network._chain._outs) <= 32
+    assert len(network._plans._plans) <= 32
     assert len(network._chain._dxs) <= 32
 
 

@@ -9,7 +9,8 @@ KEPT_SHAPES = 32  # a bound on what stays allocated when every call brings anoth
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Matrix product of the last two axes; plain matrices go through `ndarray.dot`, which starts sooner."""
-    return a.dot(b, out) if a.ndim == b.ndim == 2 else np.matmul(a, b, out=out)
+    plain = a.ndim == b.ndim == 2 and (out is None or out.flags.c_contiguous)
+    return a.dot(b, out) if plain else np.matmul(a, b, out=out)
 
 
 def as_floats(x: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ class _Kept(threading.local):
     """The scratch arrays of one thread."""
 
     def __init__(self) -> None:
-        self.arrays: dict[tuple[tuple[int, ...], np.dtype, int], np.ndarray] = {}
+        self.arrays: dict[tuple[tuple[int, ...], tuple[int, ...], np.dtype, int], np.ndarray] = {}
         self.ones: dict[tuple[int, np.dtype], np.ndarray] = {}
 
 
@@ -40,12 +41,12 @@ def scratch(like: np.ndarray, number: int = 0) -> np.ndarray:
 
     It is the same array every time, so that a training step allocates nothing. Two at once have two numbers.
     """
-    key = like.shape, like.dtype, number
+    key = like.shape, like.strides, like.dtype, number
     array = _kept.arrays.get(key)
     if array is None:
         if len(_kept.arrays) >= KEPT_SHAPES:
             _kept.arrays.clear()
-        array = _kept.arrays[key] = np.empty(like.shape, like.dtype)
+        array = _kept.arrays[key] = np.empty_like(like)
     return array
 
 

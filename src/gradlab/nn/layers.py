@@ -131,6 +131,8 @@ class Dense(Layer):
     b: np.ndarray
     dW: np.ndarray
     db: np.ndarray
+    joint: np.ndarray | None = None  # in a network: W with b below it, as they stand in the flat vector
+    djoint: np.ndarray | None = None
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ a list of deltas coming back."""
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,60 +12,12 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import Activation, sigmoid
-from gradlab.nn.arrays import KEPT_SHAPES
 from gradlab.nn.checks import whole
-from gradlab.nn.layers import Layer, Streams, bind, walk
+from gradlab.nn.layers import Dense, Layer, Streams, bind, walk
 from gradlab.nn.losses import softmax
+from gradlab.nn.plan import Plans, backward
 
 ROWS_AT_ONCE = 256  # samples a pass when nothing is learned from it: the tape of a large table stays small
-
-
-class Chain:
-    """Layers in a row, with the arrays of their tape and deltas kept for each shape of input.
-
-    The first pass with a shape lets every layer make its own result; later passes hand these arrays back
-    to be written again, so they are live: a later pass changes what an earlier one returned.
-    Passes that train and passes that predict have arrays of their own.
-    """
-
-    def __init__(self, layers: Sequence[Layer]):
-        self.layers = layers
-        self._outs: dict[tuple[tuple[int, ...], np.dtype, bool], list[np.ndarray]] = {}
-        self._dxs: dict[tuple[tuple[int, ...], np.dtype, bool], list[np.ndarray]] = {}
-
-    def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
-        """Return the tape [x0, x1, … xL]: the input, then what each layer made of it."""
-        outs = self._outs.get((x.shape, x.dtype, training))
-        if outs is None:
-            return self._first_forward(x, training)
-        tape = [x]
-        for layer, out in zip(self.layers, outs):  # noqa: B905 (strict costs a step its time)
-            x = layer.forward(x, out)
-            tape.append(x)
-        return tape
-
-    def _first_forward(self, x: np.ndarray, training: bool) -> list[np.ndarray]:
-        tape = [x]
-        for layer in self.layers:
-            y = np.ascontiguousarray(layer.forward(x), dtype=x.dtype)
-            x = y.copy() if np.may_share_memory(x, y) else y
-            tape.append(x)
-        if len(self._outs) >= KEPT_SHAPES:
-            self._outs.clear()
-            self._dxs.clear()
-        self._outs[tape[0].shape, tape[0].dtype, training] = tape[1:]
-        return tape
-
-    def backward(self, dy: np.ndarray, tape: Sequence[np.ndarray], training: bool = False) -> list[np.ndarray]:
-        """Return the deltas [dL/dx0, dL/dx1, … dL/dxL], of which dy is the last; write every gradient."""
-        key = tape[0].shape, tape[0].dtype, training
-        dxs = self._dxs.get(key)
-        if dxs is None:
-            dxs = self._dxs[key] = [np.empty(x.shape, x.dtype) for x in tape[:-1]]
-        deltas = [dy] * len(tape)
-        for i in range(len(dxs) - 1, -1, -1):
-            deltas[i] = dy = self.layers[i].backward(dy, tape[i], tape[i + 1], dxs[i])
-        return deltas
 
 
 @dataclass(frozen=True)
@@ -172,6 +125,10 @@ class Network:
         for p in self.parameters:
             shape = lead + p.shape
             bind(p.layer, p.attribute, params[..., p.where].reshape(shape), grads[..., p.where].reshape(shape))
+        for w, b in itertools.pairwise(self.parameters):
+            if isinstance(w.layer, Dense) and w.layer is b.layer:
+                both, shape = slice(w.where.start, b.where.stop), (*lead, w.layer.n_in + 1, w.layer.n_out)
+                w.layer.joint, w.layer.djoint = params[..., both].reshape(shape), grads[..., both].reshape(shape)
         for s in self.states:
             setattr(s.layer, s.attribute, state[..., s.where].reshape(lead + s.shape))
 
@@ -182,7 +139,7 @@ class Network:
             layer.streams = streams
             layer.training = False
         self._training = False
-        self._chain = Chain(self.layers)
+        self._plans = Plans(self.layers)
 
     def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
         """Run the samples through every layer.
@@ -208,7 +165,7 @@ class Network:
             x = np.asarray(x, dtype=self.dtype)
         if x.shape[:-2] != self.replicas or x.ndim < 2:
             x = self._spread(x)
-        return self._chain.forward(x, training)
+        return self._plans.forward(x, training)
 
     def _spread(self, x: np.ndarray) -> np.ndarray:
         """Show the same samples to every replica, without copying them."""
@@ -244,7 +201,7 @@ class Network:
             raise ValueError(f"dlogits of shape {dlogits.shape} do not fit logits of shape {tape[-1].shape}")
         if dlogits.dtype != self.dtype:
             dlogits = dlogits.astype(self.dtype)
-        return self._chain.backward(dlogits, tape, self._training)
+        return backward(self.layers, dlogits, tape)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (..., n, k) of any number of samples, in a new array; nothing is learned from it."""
@@ -276,7 +233,7 @@ class Network:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_chain"}
+        return {name: value for name, value in vars(self).items() if name != "_plans"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -10,7 +10,7 @@ import numpy as np
 from gradlab.nn.arrays import as_floats, scratch, with_room
 from gradlab.nn.checks import real, whole
 from gradlab.nn.layers import Layer, check_features, stand_alone
-from gradlab.nn.network import Chain
+from gradlab.nn.plan import Plans, backward
 
 
 class BatchNorm(Layer):
@@ -186,13 +186,13 @@ class Residual(Layer):
             self.n_in, n_out = sized[0].n_in, getattr(sized[-1], "n_out", sized[-1].n_in)
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
-        self._chain = Chain(self.layers)
+        self._plans = Plans(self.layers)
         self._x: np.ndarray | None = None
         self._tape: list[np.ndarray] = []
 
     def _run(self, x: np.ndarray) -> None:
         """Keep the tape of f, and whose it is."""
-        self._x, self._tape = x, self._chain.forward(as_floats(x), self.training)
+        self._x, self._tape = x, self._plans.forward(as_floats(x), self.training)
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add x to what the layers make of it."""
@@ -205,10 +205,10 @@ class Residual(Layer):
             dy = as_floats(dy)
         if self._x is not x:
             self._run(x)
-        return np.add(dy, self._chain.backward(dy, self._tape, self.training)[0], out)
+        return np.add(dy, backward(self.layers, dy, self._tape)[0], out)
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_chain": Chain(self.layers), "_x": None, "_tape": []}
+        return vars(self) | {"_plans": Plans(self.layers), "_x": None, "_tape": []}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
