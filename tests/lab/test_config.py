@@ -6,7 +6,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradlab.lab.config import TABLES, ConfigError, load_config
+from gradlab.datasets import DATASETS
+from gradlab.lab.config import OPTIMIZER_OPTIONS, TABLES, ConfigError, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -73,6 +74,23 @@ def test_a_sweep_is_every_variant_at_every_point(tmp_path):
     assert [len(config.expected_of(e)) for e in config.expectations] == [4, 1]
 
 
+def test_an_override_is_over_what_variants_and_sweep_say(tmp_path):
+    text = """
+        [[variants]]
+        name = "a"
+        network.activation = "relu"
+        training.epochs = 2
+        [sweep]
+        "network.depth" = [1, 2]
+        training.learning_rate = [0.1, 0.2]
+    """
+    config = load(tmp_path, text, "network.activation=tanh", "network.depth=3", "training.learning_rate=1")
+    (experiment,) = config.experiments
+    assert experiment.name == "a"
+    assert (experiment.network.activation, len(experiment.network.widths)) == ("tanh", 3)
+    assert (experiment.training.learning_rate, experiment.training.epochs) == (1.0, 2)
+
+
 def test_overrides_are_read_as_toml_or_as_text(tmp_path):
     config = load(tmp_path, "", "network.depth=3", "network.activation=relu", "network.width=[4, 5, 6]", "title='x'")
     assert config.experiments[0].network.widths == (4, 5, 6)
@@ -95,7 +113,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ("network.width = [4, 5]\nnetwork.depth = 3", "network.width: 2 widths for a depth of 3"),
         ('network.activation = ["relu"]\nnetwork.depth = 3', "network.activation: 1 activations for a depth of 3"),
         ("network.width = []", "network.width: [] is not a list of 1 to 1000 entries"),
-        ("training.learning_rate = -1", "training.learning_rate: -1 is not a number above 0 to 1e+06"),
+        ("training.learning_rate = -1", "training.learning_rate: -1 is not a number above 0 and at most 1e+06"),
         ("training.learning_rate = nan", "training.learning_rate: nan is not a number"),
         ("training.learning_rate = inf", "training.learning_rate: inf is not a number"),
         (
@@ -110,7 +128,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ("data.n_samples = 10_000_000", "data.n_samples: 10000000 is not a whole number"),
         ('data.name = "breast_cancer"\ndata.noise = 0.1', "data.noise: breast_cancer takes no noise"),
         ('data.name = "csv"\ndata.target = "y"', "data.path: missing; csv needs it"),
-        ("data.test_fraction = 1", "data.test_fraction: 1 is not a number above 0 to below 1"),
+        ("data.test_fraction = 1", "data.test_fraction: 1 is not a number above 0 and below 1"),
         ('data.name = "digits"\ndata.positive = [10]', "data.positive:"),
         ("seeds = 0", "seeds: 0 is not a whole number from 1 to 1000"),
         ("seeds = [1, 1]", "seeds: [1, 1] names a seed twice"),
@@ -121,6 +139,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ('[[variants]]\nname = "a"\nnetwork.activation = 3', "variants[0].network.activation: 3 is not one of"),
         ('[[variants]]\nname = "a"\ndepth = 3', "variants[0].depth: unknown key"),
         ("variants = 3", "variants: write it as [[variants]], once for each"),
+        ("variants = []", "variants: there must be at least one"),
         ("[sweep]\ndepth = [1]", "sweep.depth: unknown key"),
         ('[sweep]\n"network.depth" = 1', "sweep.network.depth: 1 is not a list"),
         ('[sweep]\n"network.depth" = [1, 0]', "sweep.network.depth: 0 is not a whole number"),
@@ -154,6 +173,8 @@ def test_all_mistakes_come_at_once(tmp_path):
 
 def test_a_mistake_in_an_override_is_said_to_be_there(tmp_path):
     assert problems(tmp_path, "", "network.depth=x")[0].startswith("--set: network.depth: 'x' is not a whole number")
+    with pytest.raises(ConfigError, match=r"^--seeds: seeds: 0 is not"):
+        load(tmp_path, "", seeds=0)
     assert "not of the form KEY=VALUE" in problems(tmp_path, "", "network.depth")[0]
     assert "only the tables" in problems(tmp_path, "", "variants.name=a")[0]
     assert "data is not a table" in problems(tmp_path, "data = 1", "data.seed=1")[0]
@@ -180,15 +201,17 @@ def test_every_configuration_here_is_valid_and_states_claims(path):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_the_resolved_configuration_is_the_same_experiments(path, tmp_path):
+def test_the_resolved_configuration_spells_everything_out(path, tmp_path):
     config = load_config(path)
     resolved = tmp_path / path.name
     resolved.write_text(tomli_w.dumps(config.resolved), encoding="utf-8")
     again = load_config(resolved)
-    assert [e.model_dump(exclude={"data": {"path"}}) for e in again.experiments] == [
-        e.model_dump(exclude={"data": {"path"}}) for e in config.experiments
-    ]
     assert again.resolved == config.resolved
+    assert [e.name for e in again.experiments] == [e.name for e in config.experiments]
+    for one, two in zip(config.experiments, again.experiments, strict=True):
+        assert one.network == two.network
+        assert set(two.training.optimizer_options) == set(OPTIMIZER_OPTIONS[two.training.optimizer])
+        assert set(two.data.options) == set(DATASETS[two.data.name].options)
 
 
 values = st.recursive(

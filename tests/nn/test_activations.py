@@ -246,13 +246,13 @@ def test_selu_keeps_the_standard_normal():
 
 @pytest.mark.parametrize("slope", [-0.1, 1.5, math.nan, math.inf, "0.1", True, None])
 def test_leaky_relu_names_the_slope_that_it_refuses(slope):
-    with pytest.raises(ValueError, match=r"LeakyReLU: slope: .* is not a finite number at least 0 and at most 1"):
+    with pytest.raises(ValueError, match=r"LeakyReLU: slope: .* is not a finite number of at least 0 and at most 1"):
         LeakyReLU(slope)
 
 
 @pytest.mark.parametrize("alpha", [-1.0, math.nan, math.inf, "1"])
 def test_elu_names_the_alpha_that_it_refuses(alpha):
-    with pytest.raises(ValueError, match=r"ELU: alpha: .* is not a finite number at least 0"):
+    with pytest.raises(ValueError, match=r"ELU: alpha: .* is not a finite number of at least 0"):
         ELU(alpha)
 
 

@@ -278,3 +278,8 @@ def test_refused_schedules_are_named(make, message):
 def test_schedules_never_rise(make):
     factors = [make()(time) for time in np.linspace(0, 60, 301)]
     assert all(a >= b for a, b in itertools.pairwise(factors))
+
+
+def test_whole_numbers_are_not_moved():
+    with pytest.raises(ValueError, match="params of type int64: only floats"):
+        SGD(0.5).step(np.ones(3, dtype=np.int64), np.ones(3, dtype=np.int64))

@@ -311,3 +311,14 @@ def test_residual_takes_layers_and_nothing_else(layers):
 def test_remedies_print_as_they_are_made():
     block = Residual([BatchNorm(3), Dropout(0.25)])
     assert repr(block) == "Residual([BatchNorm(3), Dropout(0.25)])"
+
+
+def test_residual_notices_that_its_input_was_changed_in_place():
+    layer = Residual([Dense(3, 3), Tanh()])
+    x, dy = np.random.default_rng(0).standard_normal((4, 3)), np.ones((4, 3))
+    y = layer.forward(x)
+    expected = layer.backward(dy, x, y).copy()
+    x += 1.0
+    layer.forward(x)
+    x -= 1.0
+    np.testing.assert_allclose(layer.backward(dy, x, y), expected, rtol=1e-12)

@@ -410,7 +410,7 @@ def test_schedule_moves_the_learning_rate_step_by_step():
     rates = [
         optimizer.learning_rate for _ in train(make(), BCE, optimizer, X, Y, epochs=2, batch_size=4, schedule=schedule)
     ]
-    assert times == pytest.approx([0.0, 0.4, 0.8, 1.0, 1.4, 1.8])  # batches begin after 0, 4 and 8 of 10 rows
+    assert times == pytest.approx([0.2, 0.6, 0.9, 1.2, 1.6, 1.9])  # the middles of batches of 4, 4 and 2 of 10 rows
     assert rates == pytest.approx([0.1 / (1.0 + time) for time in times])
     assert optimizer.learning_rate == 0.1
 
@@ -746,3 +746,9 @@ def test_divergence_error_survives_a_trip_between_processes():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+def test_a_class_in_place_of_an_object_is_named():
+    x, y = np.zeros((4, 2)), np.zeros(4)
+    with pytest.raises(ValueError, match=r"loss: .*BinaryCrossEntropy.* is not a Loss"):
+        train(Network(mlp([2, 1])), BinaryCrossEntropy, SGD(), x, y, epochs=1, batch_size=2)

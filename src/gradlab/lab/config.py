@@ -1,7 +1,9 @@
 """From TOML to validated experiments: every mistake is named, by its key, before anything is loaded or allocated."""
 
 import copy
+import inspect
 import itertools
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from gradlab.datasets import DATASETS
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.initializers import INITIALIZERS
+from gradlab.nn.optimizers import OPTIMIZERS
 
 MAX_RUNS = 1000  # points of a sweep times variants
 
@@ -72,8 +75,8 @@ def _real(least: float, most: float, *, above: bool = False, below: bool = False
     def check(value: Any) -> float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not least <= value <= most or (above and value == least) or (below and value == most):
-            start, end = ("above" if above else "from"), ("to below" if below else "to")
-            raise ValueError(f"{value!r} is not a number {start} {least:g} {end} {most:g}")
+            start, end = ("above" if above else "of at least"), ("below" if below else "at most")
+            raise ValueError(f"{value!r} is not a number {start} {least:g} and {end} {most:g}")
         return float(value)
 
     return check
@@ -360,12 +363,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), seeds: int | No
     """
     path = Path(path)
     raw = _read(path)
-    changed = _override(raw, overrides)
+    sources = dict.fromkeys(_override(raw, overrides), "--set")
     if seeds is not None:
         raw["seeds"] = seeds
-        changed.add("seeds")
-    _find_beside(path.parent, raw, changed)
-    problems = _Problems(str(path), changed)
+        sources["seeds"] = "--seeds"
+    _find_beside(path.parent, raw, sources)
+    problems = _Problems(str(path), sources)
     config = _build(raw, path.stem, problems)
     if config is None:
         raise ConfigError(problems.lines)
@@ -383,9 +386,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: {error.strerror or error}; give a TOML file, such as one in configs/"]) from None
 
 
-def _override(raw: dict[str, Any], overrides: Sequence[str]) -> set[str]:
-    """Write ``key=value`` texts into the tables; return the keys."""
-    changed = set()
+def _override(raw: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Write ``key=value`` texts into the tables, over whatever variants and sweep say; return the keys."""
+    changed = []
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
@@ -406,35 +409,44 @@ def _override(raw: dict[str, Any], overrides: Sequence[str]) -> set[str]:
             if not isinstance(table, dict):
                 raise ConfigError([f"--set {override}: {part} is not a table"])
         table[parts[-1]] = value
-        changed.add(key)
+        changed.append(key)
+        for other in [*_list_of(raw, "variants"), raw.get("sweep")]:
+            _forget(other, parts)
     return changed
 
 
-def _find_beside(folder: Path, raw: dict[str, Any], changed: set[str]) -> None:
+def _list_of(raw: Mapping[str, Any], key: str) -> list[Any]:
+    value = raw.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _forget(table: Any, parts: Sequence[str]) -> None:
+    """Remove a dotted key from a table, however it is nested."""
+    if not isinstance(table, dict):
+        return
+    table.pop(".".join(parts), None)
+    if len(parts) > 1:
+        _forget(table.get(parts[0]), parts[1:])
+
+
+def _find_beside(folder: Path, raw: dict[str, Any], changed: Mapping[str, str]) -> None:
     """Look for data files beside the configuration; one named by ``--set`` is looked for from here."""
     tables = [] if "data.path" in changed else [raw.get("data")]
-    tables += (
-        [v.get("data") for v in raw.get("variants", []) if isinstance(v, dict)] if _is_list(raw, "variants") else []
-    )
+    tables += [variant.get("data") for variant in _list_of(raw, "variants") if isinstance(variant, dict)]
     for table in tables:
         if isinstance(table, dict) and isinstance(table.get("path"), str):
             table["path"] = str(folder / table["path"])
 
 
-def _is_list(raw: Mapping[str, Any], key: str) -> bool:
-    return isinstance(raw.get(key), list)
-
-
 class _Problems:
     """Collects mistakes, each named by where it stands."""
 
-    def __init__(self, source: str, overridden: set[str]):
-        self.source, self.overridden = source, overridden
+    def __init__(self, source: str, sources: Mapping[str, str]):
+        self.source, self.sources = source, sources  # of the file; of single keys given elsewhere
         self.lines: list[str] = []
 
     def add(self, key: str, message: str) -> None:
-        source = "--set" if key in self.overridden and key != "seeds" else self.source
-        line = f"{source}: {key}: {message}"
+        line = f"{self.sources.get(key, self.source)}: {key}: {message}"
         if line not in self.lines:
             self.lines.append(line)
 
@@ -491,8 +503,24 @@ def _build(raw: dict[str, Any], stem: str, problems: _Problems) -> Config | None
     resolved: dict[str, Any] = {"title": title, "seeds": list(top.seeds)}
     for table, model in TABLES.items():
         resolved[table] = model.model_validate(base[table]).model_dump(exclude_none=True, mode="json", warnings=False)
-    resolved |= {key: raw[key] for key in ("variants", "sweep", "expect") if key in raw}
+    resolved |= {key: copy.deepcopy(raw[key]) for key in ("variants", "sweep", "expect") if key in raw}
+    _spell_out(resolved, experiments)
     return Config(title=title, experiments=experiments, expectations=tuple(expectations), resolved=resolved)
+
+
+def _spell_out(resolved: dict[str, Any], experiments: Sequence[Experiment]) -> None:
+    """Fill in the defaults of what data set and optimizer take, where all experiments have the same one."""
+    data, training = resolved["data"], resolved["training"]
+    if len({e.data.name for e in experiments}) == 1:
+        options = DATASETS[experiments[0].data.name].options
+        data |= {k: o.default for k, o in options.items() if k not in data and o.default is not None}
+    if len({e.training.optimizer for e in experiments}) == 1:
+        defaults = inspect.signature(OPTIMIZERS[experiments[0].training.optimizer]).parameters
+        for name in OPTIMIZER_OPTIONS[experiments[0].training.optimizer]:
+            training.setdefault(name, defaults[name].default)
+    for table in [data, *(v.get("data") or {} for v in _list_of(resolved, "variants"))]:
+        if "path" in table:
+            table["path"] = os.path.abspath(table["path"])
 
 
 def _tables(raw: Mapping[str, Any], key: str, problems: _Problems) -> list[Any]:
@@ -506,6 +534,8 @@ def _tables(raw: Mapping[str, Any], key: str, problems: _Problems) -> list[Any]:
 def _variants(raw: Any, problems: _Problems) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each variant, and the tables of what it changes."""
     names: set[str] = set()
+    if raw == []:
+        problems.add("variants", "there must be at least one, or no such key")
     for i, variant in enumerate(_tables({"variants": raw}, "variants", problems)):
         where = f"variants[{i}]"
         if not isinstance(variant, dict):
@@ -600,7 +630,7 @@ def _misfits(experiment: Experiment) -> Iterator[tuple[str, str]]:
     for name in training.optimizer_options:
         if name not in taken:
             yield f"training.{name}", f"{training.optimizer} takes no {name}, only {', '.join(taken)}"
-    if training.nesterov and not training.momentum:
+    if training.nesterov and training.optimizer == "sgd" and not training.momentum:
         yield "training.nesterov", "it needs a momentum above 0"
     for name in training.schedule_options:
         taken = SCHEDULE_OPTIONS[training.schedule]

@@ -1,6 +1,9 @@
 """What layers need of arrays: a matrix product, room for results, and room for the steps between."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -72,3 +75,16 @@ def norm(vectors: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
     np.divide(vectors, np.where(largest > 0.0, largest, 1.0), room)
     np.multiply(room, room, room)
     return largest * np.sqrt(np.sum(room, axis=-1, keepdims=True))
+
+
+class Streams:
+    """Random numbers for replicas, from one generator each: none depends on how many others there are."""
+
+    def __init__(self, generators: Iterable[np.random.Generator]):
+        self.generators = list(generators)
+
+    def uniform(self, out: np.ndarray) -> np.ndarray:
+        """Fill an array (..., n, d) with numbers from [0, 1)."""
+        for generator, part in zip(self.generators, out.reshape(len(self.generators), -1), strict=True):
+            generator.random(dtype=part.dtype.type, out=part)
+        return out

@@ -21,7 +21,7 @@ def real(name: str, value: Any, least: float = -math.inf, most: float = math.inf
     """Return `value` as a finite float in [least, most] (``above``: without `least` itself); ValueError otherwise."""
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
     if not is_number or not abs(value) < math.inf or not least <= value <= most or (above and value == least):
-        bounds = [f"{'above' if above else 'at least'} {least:g}"] if least > -math.inf else []
+        bounds = [f"{'above' if above else 'of at least'} {least:g}"] if least > -math.inf else []
         bounds += [f"at most {most:g}"] if most < math.inf else []
         raise ValueError(f"{name}: {value!r} is not a finite number{' ' if bounds else ''}{' and '.join(bounds)}")
     return float(value)

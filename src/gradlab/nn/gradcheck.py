@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import real, whole
-from gradlab.nn.layers import Layer, Streams, walk
+from gradlab.nn.layers import Layer, walk
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 

@@ -12,22 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from gradlab.nn.arrays import as_floats, product, row_of_ones
+from gradlab.nn.arrays import Streams, as_floats, product, row_of_ones
 from gradlab.nn.checks import real, whole
 from gradlab.nn.initializers import Initializer, get_initializer
-
-
-class Streams:
-    """Random numbers for replicas, from one generator each: none depends on how many others there are."""
-
-    def __init__(self, generators: Iterable[np.random.Generator]):
-        self.generators = list(generators)
-
-    def uniform(self, out: np.ndarray) -> np.ndarray:
-        """Fill an array (..., n, d) with numbers from [0, 1)."""
-        for generator, part in zip(self.generators, out.reshape(len(self.generators), -1), strict=True):
-            generator.random(dtype=part.dtype.type, out=part)
-        return out
 
 
 class Layer(ABC):
@@ -35,7 +22,8 @@ class Layer(ABC):
 
     A layer of your own needs these two, and `parameter_shapes` and `initialize` if it learns. The network
     keeps all parameters in one flat vector and gives every layer views of it: the entry ``"W"`` of
-    `parameter_shapes` becomes ``self.W``, and its gradient ``self.dW``.
+    `parameter_shapes` becomes ``self.W``, and its gradient ``self.dW``. Write into them, as in
+    ``self.dW[...] = x.mT @ dy``: an array put in their place is one that the network does not know of.
 
     Attributes
     ----------

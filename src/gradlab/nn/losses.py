@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.nn.activations import sigmoid
-from gradlab.nn.arrays import scratch
+from gradlab.nn.arrays import as_floats, scratch
 from gradlab.nn.checks import not_one_of
 
 
@@ -49,6 +49,7 @@ class Loss(ABC):
         ValueError
             If the shapes do not agree; it names both.
         """
+        logits, targets = as_floats(logits), np.asarray(targets)
         check_targets(logits, targets)
         losses = self._losses(logits, targets)
         if weights is None:
@@ -77,9 +78,10 @@ class Loss(ABC):
         -------
         ndarray (..., n, k)
         """
-        check_targets(logits, targets)
         if out is None:
+            logits, targets = as_floats(logits), np.asarray(targets)
             out = np.empty(logits.shape, logits.dtype)
+        check_targets(logits, targets)
         self._slopes(logits, targets, out)
         if weights is None:
             return np.multiply(out, 1.0 / logits.shape[-2], out)
@@ -191,13 +193,13 @@ def check_targets(logits: np.ndarray, targets: np.ndarray) -> None:
         )
 
 
-def column_of_weights(weights: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def column_of_weights(weights: np.ndarray, logits: np.ndarray, what: str = "logits") -> np.ndarray:
     """Return weights as (..., n, 1); raise ValueError, naming both shapes, if there is not one a sample."""
     weights = np.asarray(weights, dtype=logits.dtype)
     n = logits.shape[-2]
     column = weights if weights.shape[-2:] == (n, 1) else weights[..., np.newaxis]
     if column.shape[-2:] != (n, 1) or column.shape[:-2] not in ((), logits.shape[:-2]):
-        raise ValueError(f"weights of shape {weights.shape} do not fit logits of shape {logits.shape}: one a sample")
+        raise ValueError(f"weights of shape {weights.shape} do not fit {what} of shape {logits.shape}: one a sample")
     return column
 
 

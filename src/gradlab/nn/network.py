@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import Activation, sigmoid
+from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import whole
-from gradlab.nn.layers import Dense, Layer, Streams, bind, walk
+from gradlab.nn.layers import Dense, Layer, bind, walk
 from gradlab.nn.losses import softmax
-from gradlab.nn.plan import Plans, backward
+from gradlab.nn.plan import Plans, Tape, backward
 
 ROWS_AT_ONCE = 256  # samples a pass when nothing is learned from it: the tape of a large table stays small
 
@@ -137,8 +138,7 @@ class Network:
         self.streams = streams
         for layer in walk(self.layers):
             layer.streams = streams
-            layer.training = False
-        self._training = False
+        self._switch(False)
         self._plans = Plans(self.layers)
 
     def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
@@ -158,14 +158,18 @@ class Network:
             next pass of the same shape writes over them.
         """
         if training is not self._training:
-            self._training = training
-            for layer in walk(self.layers):
-                layer.training = training
+            self._switch(training)
         if not isinstance(x, np.ndarray) or x.dtype != self.dtype:
             x = np.asarray(x, dtype=self.dtype)
         if x.shape[:-2] != self.replicas or x.ndim < 2:
             x = self._spread(x)
         return self._plans.forward(x, training)
+
+    def _switch(self, training: bool) -> None:
+        """Tell the layers which kind of pass comes now."""
+        self._training = training
+        for layer in walk(self.layers):
+            layer.training = training
 
     def _spread(self, x: np.ndarray) -> np.ndarray:
         """Show the same samples to every replica, without copying them."""
@@ -201,6 +205,8 @@ class Network:
             raise ValueError(f"dlogits of shape {dlogits.shape} do not fit logits of shape {tape[-1].shape}")
         if dlogits.dtype != self.dtype:
             dlogits = dlogits.astype(self.dtype)
+        if isinstance(tape, Tape) and tape.plan.training is not self._training:
+            self._switch(tape.plan.training)  # something was predicted since
         return backward(self.layers, dlogits, tape)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ class Optimizer(ABC):
         Raises
         ------
         ValueError
-            If the shapes differ from each other, or from the first step's.
+            If the shapes differ from each other, or from the first step's, or params are not floats.
         """
         if params.shape != self._shape or grads.shape != self._shape:
             self._start(params, grads)
@@ -54,6 +54,8 @@ class Optimizer(ABC):
         if params.shape != grads.shape or self._shape is not None:
             first = f"; the first step had {self._shape}" if self._shape is not None else ""
             raise ValueError(f"params of shape {params.shape}, gradients of shape {grads.shape}{first}")
+        if not np.issubdtype(params.dtype, np.floating):
+            raise ValueError(f"params of type {params.dtype}: only floats can be moved by a fraction")
         self._shape = params.shape
         self._allocate(params)
 

@@ -37,10 +37,12 @@ class Plan:
     layers : sequence of Layer
     x : ndarray (..., n, d)
         The first input.
+    training : bool
+        Which kind of pass it is; the layers are told by whoever owns them.
     """
 
-    def __init__(self, layers: Sequence[Layer], x: np.ndarray):
-        self._layers = layers
+    def __init__(self, layers: Sequence[Layer], x: np.ndarray, training: bool):
+        self._layers, self.training = layers, training
         self._with_ones = [_features_first(x.shape, x.dtype)]
         self.tape = Tape([_usual(self._with_ones[0])], self)
         np.copyto(self.tape[0], x)
@@ -111,7 +113,7 @@ class Plans:
             return plan.forward(x)
         if len(self._plans) >= KEPT_SHAPES:
             self._plans.clear()
-        plan = self._plans[key] = Plan(self._layers, x)
+        plan = self._plans[key] = Plan(self._layers, x, training)
         return plan.tape
 
 

@@ -99,8 +99,8 @@ class BatchNorm(Layer):
         scale = 1.0 / np.sqrt(variance + self.epsilon)
         out = np.subtract(x, mean, out)
         np.multiply(out, scale, out)  # x̂
-        product = np.multiply(dy, out, scratch(out))
-        np.sum(product, axis=-2, keepdims=True, out=self.dgamma)
+        dy_times_x = np.multiply(dy, out, scratch(out))
+        np.sum(dy_times_x, axis=-2, keepdims=True, out=self.dgamma)
         np.sum(dy, axis=-2, keepdims=True, out=self.dbeta)
         factor = self.gamma * scale
         if not self.training:
@@ -187,28 +187,23 @@ class Residual(Layer):
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
         self._plans = Plans(self.layers)
-        self._x: np.ndarray | None = None
         self._tape: list[np.ndarray] = []
-
-    def _run(self, x: np.ndarray) -> None:
-        """Keep the tape of f, and whose it is."""
-        self._x, self._tape = x, self._plans.forward(as_floats(x), self.training)
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add x to what the layers make of it."""
-        self._run(x)
+        self._tape = self._plans.forward(as_floats(x), self.training)
         return np.add(self._tape[0], self._tape[-1], out)
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add dy, which came around, to what came through: dL/dx = dy + f'(x)ᵀ·dy."""
         if out is None:
             dy = as_floats(dy)
-        if self._x is not x:
-            self._run(x)
+        if not self._tape or not np.array_equal(self._tape[0], x):
+            self._tape = self._plans.forward(as_floats(x), self.training)
         return np.add(dy, backward(self.layers, dy, self._tape)[0], out)
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_plans": Plans(self.layers), "_x": None, "_tape": []}
+        return vars(self) | {"_plans": Plans(self.layers), "_tape": []}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"

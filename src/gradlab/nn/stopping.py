@@ -27,8 +27,9 @@ def best_weights(steps: Iterable[Step], score: Score) -> Iterator[Step]:
 
     Notes
     -----
-    The weights are copied, and put back whatever ends the steps: their own end, `break`, or an error. Running
-    statistics go with them. Every replica has a best epoch of its own.
+    The weights are copied, and put back whatever ends the steps: their own end, `break`, or an error. (After `break`
+    that is when the iterator goes away; one that you hold on to has a ``close()``.) Running statistics go with them.
+    Every replica has a best epoch of its own.
     """
     return _watch(steps, score, None, 0.0)
 

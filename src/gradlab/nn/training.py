@@ -152,7 +152,7 @@ def train(
     shuffle : bool
         Without it every epoch takes the rows as they come.
     schedule : callable, optional
-        From the time trained, in epochs, to a factor on the optimizer's learning rate.
+        From the time trained, in epochs, to a factor on the optimizer's learning rate. A batch's time is its middle.
     l1, l2 : float
         Penalties l1·Σ abs(W) and ½·l2·Σ W² on the weights, not on biases, whatever the batch size. They change
         the steps; losses and ``network.grads`` are those of the data alone.
@@ -170,6 +170,9 @@ def train(
     DivergenceError
         When a number of a step is no longer finite.
     """
+    for name, kind, given in (("network", Network, network), ("loss", Loss, loss), ("optimizer", Optimizer, optimizer)):
+        if not isinstance(given, kind):
+            raise ValueError(f"{name}: {given!r} is not a {kind.__name__}")
     epochs = whole("epochs", epochs)
     x, y, weights = _check_data(network, loss, x, y, weights)
     batch_size = min(whole("batch_size", batch_size), x.shape[-2])
@@ -207,7 +210,7 @@ def _steps(
             batches = rows.shuffled()
             for start, stop in bounds:
                 if schedule is not None:
-                    optimizer.learning_rate = base_rate * schedule(epoch + start / n)
+                    optimizer.learning_rate = base_rate * schedule(epoch + (start + stop) / 2 / n)
                 x, y, weights = batches.x[..., start:stop, :], *batches.wanted(start, stop)
                 with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named, not warned of
                     tape = network.forward(x, training=True)
@@ -250,7 +253,7 @@ def _check_data(
         raise ValueError(f"y: {loss!r} takes targets from {least:g} to {most:g}, not {y.min():g} to {y.max():g}")
     if weights is None:
         return x, y, None
-    weights = column_of_weights(weights, x)
+    weights = column_of_weights(weights, x, "x")
     if not np.isfinite(weights).all() or weights.min() < 0.0 or weights.sum() == 0.0:
         raise ValueError("weights: they must be finite, at least 0, and not all 0")
     return x, y, weights
