@@ -97,9 +97,8 @@ def gradlab(job: Job) -> Callable[[], Weights]:
         network = Network(mlp(job.widths, job.activation), dtype=job.x.dtype)
         network.params[...] = job.first
         optimizer = Adam(job.learning_rate) if job.optimizer == "adam" else SGD(job.learning_rate)
-        steps = train(
-            network, BinaryCrossEntropy(), optimizer, job.x, job.y, epochs=job.epochs, batch_size=job.batch_size, shuffle=False
-        )  # fmt: skip
+        options = {"epochs": job.epochs, "batch_size": job.batch_size, "shuffle": False}
+        steps = train(network, BinaryCrossEntropy(), optimizer, job.x, job.y, **options)
         if job.record:
             from gradlab.flow import FlowRecorder
 
@@ -121,8 +120,8 @@ def sklearn(job: Job) -> Callable[[], Weights]:
     options = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8} if job.optimizer == "adam" else {"momentum": 0.0}
     model = MLPClassifier(
         job.widths[1:-1], activation={"sigmoid": "logistic"}.get(job.activation, job.activation), solver=job.optimizer,
-        alpha=0.0, batch_size=min(job.batch_size, len(job.x)), learning_rate_init=job.learning_rate, shuffle=False, tol=0.0,
-        n_iter_no_change=job.epochs + 1, warm_start=True, max_iter=1, random_state=0, **options,
+        alpha=0.0, batch_size=min(job.batch_size, len(job.x)), learning_rate_init=job.learning_rate, shuffle=False,
+        tol=0.0, n_iter_no_change=job.epochs + 1, warm_start=True, max_iter=1, random_state=0, **options,
     )  # fmt: skip
     labels = job.y[:, 0].astype(int)
     warnings.filterwarnings("ignore", message="Stochastic Optimizer: Maximum iterations")
@@ -202,9 +201,11 @@ def jax(job: Job) -> Callable[[], Weights]:
         t = t + 1.0
         first = jax.tree.map(lambda m, g: beta1 * m + (1.0 - beta1) * g, first, grads)
         second = jax.tree.map(lambda v, g: beta2 * v + (1.0 - beta2) * g * g, second, grads)
-        weights = jax.tree.map(
-            lambda p, m, v: p - rate * (m / (1.0 - beta1**t)) / (jnp.sqrt(v / (1.0 - beta2**t)) + epsilon), weights, first, second
-        )  # fmt: skip
+
+        def moved(p, m, v):
+            return p - rate * (m / (1.0 - beta1**t)) / (jnp.sqrt(v / (1.0 - beta2**t)) + epsilon)
+
+        weights = jax.tree.map(moved, weights, first, second)
         return (weights, first, second, t), norms
 
     def epoch(state, _):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gradlab.lab.runs import read_arrays
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = """
 title = "Small"
@@ -19,7 +21,7 @@ network.width = 4
 
 
 def gradlab(*arguments, cwd, env=None):
-    command = [sys.executable, "-W", "error", "-c", "from gradlab.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=120, check=False
     )
@@ -158,14 +160,17 @@ def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
     assert "training diverged in epoch" in done.stderr
     assert "layer" in done.stderr
     assert "Traceback" not in done.stderr
-    found = json.loads(done.stdout)  # no NaN in JSON
-    assert found["variants"]["small"]["diverged"]
+    found = json.loads(done.stdout)["variants"]["small"]  # no NaN in JSON
+    assert found["diverged"]
+    for measure in ("test_accuracy", "train_loss", "final_gradient_ratio"):
+        assert found[measure] == {"mean": None, "low": None, "high": None, "median": None, "values": [None] * 3}
+    assert all(value > 0.0 for value in found["gradient_ratio"]["values"])  # the first step was taken
     assert (tmp_path / "runs/small/metrics.jsonl").read_text().count("\n") >= 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
 def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path):
-    command = [sys.executable, "-c", "from gradlab.cli import main; main()", "run", str(small)]
+    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", str(small)]
     process = subprocess.Popen(
         [*command, "--set", "training.epochs=100000"],
         cwd=tmp_path,
@@ -183,6 +188,9 @@ def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path
     assert "interrupted; what was recorded is in runs/small" in errors
     assert "Traceback" not in errors
     assert (tmp_path / "runs/small/summary.json").exists()
+    flow = read_arrays(tmp_path / "runs/small", "flow.npz")["small"]["weight_gradient_norm"]
+    assert flow.shape[2] == 3
+    assert (flow[0] > 0.0).all()
 
 
 def test_everything_that_can_be_named_is_listed(tmp_path):
@@ -200,7 +208,7 @@ def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(argu
     (tmp_path / "bad.toml").write_text("network.depth = 0")
     code = (
         "import sys, atexit\n"
-        "from gradlab.cli import main\n"
+        "from gradlab.__main__ import main\n"
         "loaded = lambda: {'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "atexit.register(lambda: print('loaded:', loaded(), file=sys.stderr))\n"
         "main()"
@@ -212,7 +220,7 @@ def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(argu
 
 
 def test_a_closed_pipe_is_no_traceback(small, tmp_path):
-    command = f"{sys.executable} -c 'from gradlab.cli import main; main()' list | head -1"
+    command = f"{sys.executable} -c 'from gradlab.__main__ import main; main()' list | head -1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
 
@@ -223,3 +231,31 @@ def test_a_narrow_terminal_gets_one_number_a_line():
     rows = [["variant", "test accuracy"], ["sigmoid", "0.5 [0.4, 0.6]"]]
     assert list(_table(rows, 80)) == ["variant  test accuracy", "sigmoid  0.5 [0.4, 0.6]"]
     assert list(_table(rows, 20)) == ["sigmoid", "  test accuracy  0.5 [0.4, 0.6]"]
+
+
+def test_the_module_runs_and_tells_its_version(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "gradlab", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("gradlab 0.")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_no_traceback(tmp_path):
+    command = f"{sys.executable} -m gradlab list > /dev/full"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("gradlab: No space left on device")
+    assert "Traceback" not in done.stderr
+
+
+def test_underflow_is_noted(small, tmp_path):
+    deep = ["--set", "network.depth=60", "--set", "network.dtype=float32", "--set", "training.epochs=1"]
+    assert "note: small: gradients underflow" in gradlab("run", small, *deep, cwd=tmp_path).stdout
+    assert "underflow" not in gradlab("run", small, cwd=tmp_path).stdout

@@ -39,6 +39,7 @@ ALLOWED = {
         "gradlab.estimator",
         "gradlab.lab",
     },
+    "gradlab.__main__": {"gradlab.cli"},
 }
 LATE = {"sklearn", "matplotlib", "torch"}  # never while a module is being imported,
 EXCEPT = {("gradlab.lab.figures", "matplotlib"), ("gradlab.estimator", "sklearn")}  # but here

@@ -6,14 +6,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 MEMORY_LIMIT = 8 * 2**30  # bytes
-HOLDS, DIVERGED, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, CLAIM_FAILED, INTERRUPTED = 0, 1, 2, 3, 130  # exit codes
 
 app = typer.Typer(
     help="Train small networks, and see where the gradient goes.",
@@ -24,23 +23,43 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
+def run_app() -> None:
     """Run the command line; exit with its code."""
     try:
         app()
-    except BrokenPipeError:  # the reader of our output went away, which is no mistake of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # the reader of our output went away, which is no mistake
+            print(f"gradlab: {_reason(error)}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more can be written there
+        sys.exit(FAILED)
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from gradlab import __version__
+
+        print(f"gradlab {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _gradlab() -> None:
+def _gradlab(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
     """Train small networks, and see where the gradient goes."""
 
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A TOML file, such as configs/sigmoid_vs_relu.toml.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
+    ],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
     ] = None,
@@ -64,19 +83,26 @@ def run(
         if dry_run:
             _print_plan(plan, sizes)
             return
-        data = _load_all(plan, config)
+        code = _run(plan, _load_all(plan, config), out, config.stem, as_json, quiet)
     except ConfigError as error:
         for line in error.problems:
             print(f"gradlab: {line}", file=sys.stderr)
-        raise typer.Exit(USAGE) from None
-    raise typer.Exit(_run(plan, data, out, config.stem, as_json, quiet))
+        code = USAGE
+    except KeyboardInterrupt:
+        print("gradlab: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    raise typer.Exit(code)
 
 
 def _check_out(out: Path | None) -> None:
     """Refuse a folder that holds something, before anything is trained for it."""
     from gradlab.lab.config import ConfigError
 
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        taken = out is not None and out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
+    if taken:
         raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
 
 
@@ -136,57 +162,68 @@ def _bytes(n: int) -> str:
 
 
 def _run(plan: Any, data: Sequence[Any], out: Path | None, stem: str, as_json: bool, quiet: bool) -> int:
-    """Train, judge, keep and print; return the exit code."""
-    from threadpoolctl import threadpool_limits
-
-    from gradlab.lab import experiment as lab
+    """Train and keep, then print, then draw; return the exit code."""
     from gradlab.lab.runs import RunFolder, free_folder
 
-    results: list[Any] = []
-    interrupted = False
-    try:
-        with RunFolder(out or free_folder(stem), plan) as folder:
-            try:
-                with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # small products: threads cost more
-
-                    def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
-                        folder.epoch(experiment, epoch, seeds, numbers)
-                        advance(experiment, epoch)
-
-                    for experiment, dataset in zip(plan.experiments, data, strict=True):
-                        results.append(lab.run(experiment, dataset, on_epoch))
-            except KeyboardInterrupt:
-                interrupted = True
-            done = {result.experiment.name: result for result in results}
-            verdicts = [
-                lab.judge(expectation, done[e.name])
-                for expectation in plan.expectations
-                for e in plan.expected_of(expectation)
-                if e.name in done
-            ]
-            summary = folder.finish(results, verdicts)
-            if results:
-                from gradlab.lab.figures import draw
-
-                draw(folder.path)
-    except OSError as error:
-        print(f"gradlab: {error.filename or out or 'runs'}: {error.strerror or error}", file=sys.stderr)
-        return DIVERGED
+    with RunFolder(out or free_folder(stem), plan) as folder:
+        results = _train(plan, data, folder, quiet)
+        verdicts = _judge(plan, results)
+        summary = folder.finish(results, verdicts)
     if as_json:
-        wanted = ("title", "run_dir", "variants", "expectations")
-        print(json.dumps({key: summary[key] for key in wanted}, allow_nan=False))
+        print(json.dumps(summary, allow_nan=False))
     else:
         for line in _report(summary, _terminal_width()):
             print(line)
+    sys.stdout.flush()
     for result in results:
         if result.diverged:
             print(f"gradlab: {result.experiment.name}: {result.diverged}", file=sys.stderr)
-    if interrupted:
+    if any(result.interrupted for result in results):
         print(f"gradlab: interrupted; what was recorded is in {folder.path}", file=sys.stderr)
         return INTERRUPTED
+    _draw(folder.path)
     if any(result.diverged for result in results):
-        return DIVERGED
-    return HOLDS if all(verdict.holds for verdict in verdicts) else FAILED
+        return FAILED
+    return DONE if all(verdict.holds for verdict in verdicts) else CLAIM_FAILED
+
+
+def _train(plan: Any, data: Sequence[Any], folder: Any, quiet: bool) -> list[Any]:
+    """Run the experiments one after another, until the end or an interrupt."""
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.lab.experiment import run
+
+    results: list[Any] = []
+    with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # products this small are slower in threads
+
+        def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
+            folder.epoch(experiment, epoch, seeds, numbers)
+            advance(experiment, epoch)
+
+        for experiment, dataset in zip(plan.experiments, data, strict=True):
+            results.append(run(experiment, dataset, on_epoch))
+            if results[-1].interrupted:
+                break
+    return results
+
+
+def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
+    """Hold every claim against the results that it is about."""
+    from gradlab.lab.experiment import judge
+
+    done = {result.experiment.name: result for result in results}
+    about = [(e, x.name) for e in plan.expectations for x in plan.expected_of(e)]
+    return [judge(expectation, done[name]) for expectation, name in about if name in done]
+
+
+def _draw(folder: Path) -> None:
+    """Draw the figures; what keeps one from being drawn costs no result."""
+    from gradlab.lab.figures import draw
+
+    try:
+        draw(folder)
+    except (ValueError, RuntimeError) as error:
+        print(f"gradlab: {folder}: the figures could not be drawn: {error}", file=sys.stderr)
 
 
 @contextmanager
@@ -236,6 +273,9 @@ def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
     ]
     yield from _table([header, *rows], width)
     yield ""
+    for name, v in summary["variants"].items():
+        if v["underflow"] > 0.0:
+            yield f"note: {name}: gradients underflow; up to {v['underflow']:.1%} of a layer's are subnormal numbers"
     if summary["expectations"]:
         for e in summary["expectations"]:
             measured = "nothing" if e["measured"] is None else f"{e['measured']:.4g}"
@@ -259,7 +299,7 @@ def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
 
 def _with_interval(measure: dict[str, Any] | None, digits: str) -> str:
     if measure is None or measure["mean"] is None:
-        return "diverged"
+        return "-"
     mean = format(measure["mean"], digits)
     return mean if measure["low"] is None else f"{mean} [{measure['low']:{digits}}, {measure['high']:{digits}}]"
 
@@ -268,41 +308,35 @@ def _median(measure: dict[str, Any] | None) -> str:
     return "-" if measure is None or measure["median"] is None else f"{measure['median']:.2g} (median)"
 
 
-class What(StrEnum):
-    """What there is a list of."""
-
-    DATASETS = "datasets"
-    ACTIVATIONS = "activations"
-    INITIALIZERS = "initializers"
-    OPTIMIZERS = "optimizers"
-    LOSSES = "losses"
-    SCHEDULES = "schedules"
-    MEASURES = "measures"
-
-
 @app.command("list")
-def list_(what: Annotated[What | None, typer.Argument(help="Which list; without it, all of them.")] = None) -> None:
-    """List what a configuration can name."""
+def list_(
+    what: Annotated[str | None, typer.Argument(metavar="WHAT", help="Which list; without it, all of them.")] = None,
+) -> None:
+    """List what a configuration can name: datasets, activations, initializers, optimizers, losses, and so on."""
     from gradlab.datasets import DATASETS
     from gradlab.lab import config
     from gradlab.nn.activations import ACTIVATIONS
+    from gradlab.nn.checks import not_one_of
     from gradlab.nn.initializers import INITIALIZERS
 
     def options(names: Sequence[str]) -> str:
         return f"takes {', '.join(names)}" if names else ""
 
-    lists: dict[What, dict[str, str]] = {
-        What.DATASETS: {name: spec.description for name, spec in DATASETS.items()},
-        What.ACTIVATIONS: {name: _first_line(activation) for name, activation in ACTIVATIONS.items()},
-        What.INITIALIZERS: {name: _first_line(initializer) for name, initializer in INITIALIZERS.items()},
-        What.OPTIMIZERS: {name: options(names) for name, names in config.OPTIMIZER_OPTIONS.items()},
-        What.LOSSES: config.CONFIG_LOSSES,
-        What.SCHEDULES: {name: options(names) for name, names in config.SCHEDULE_OPTIONS.items()},
-        What.MEASURES: config.MEASURES,
+    lists: dict[str, dict[str, str]] = {
+        "datasets": {name: spec.description for name, spec in DATASETS.items()},
+        "activations": {name: _first_line(activation) for name, activation in ACTIVATIONS.items()},
+        "initializers": {name: _first_line(initializer) for name, initializer in INITIALIZERS.items()},
+        "optimizers": {name: options(names) for name, names in config.OPTIMIZER_OPTIONS.items()},
+        "losses": config.CONFIG_LOSSES,
+        "schedules": {name: options(names) for name, names in config.SCHEDULE_OPTIONS.items()},
+        "measures": config.MEASURES,
     }
+    if what is not None and what not in lists:
+        print(f"gradlab: list: {not_one_of(what, lists)}", file=sys.stderr)
+        raise typer.Exit(USAGE)
     for heading in [what] if what else lists:
         if what is None:
-            print(f"{heading.value}:")
+            print(f"{heading}:")
         longest = max(map(len, lists[heading]))
         for name, description in lists[heading].items():
             print(f"  {name.ljust(longest)}  {description}".rstrip())

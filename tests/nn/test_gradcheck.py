@@ -366,6 +366,280 @@ def test_impossible_arguments_are_refused(arguments):
         check_gradients(Identity(), **arguments)
 
 
+class ReplacedGradient(Scale):
+    def backward(self, dy, x, y, out=None):
+        self.ds = np.sum(dy * x, axis=-2, keepdims=True)
+        self.dt[...] = np.sum(dy, axis=-2, keepdims=True)
+        return np.multiply(dy, self.s, out)
+
+
+class ReplacedParameter(Scale):
+    def forward(self, x, out=None):
+        self.s = np.abs(self.s)
+        return super().forward(x, out)
+
+
+class ForwardIntoInput(Tanh):
+    def forward(self, x, out=None):
+        return np.tanh(x, x)
+
+
+class BackwardIntoDelta(Tanh):
+    def backward(self, dy, x, y, out=None):
+        dy *= 1.0 - y**2
+        return dy
+
+
+class BackwardIntoOutput(Tanh):
+    def backward(self, dy, x, y, out=None):
+        np.multiply(y, y, y)
+        return np.multiply(dy, 1.0 - y, out)
+
+
+class BackwardIntoInput(Identity):
+    def backward(self, dy, x, y, out=None):
+        x[...] = dy
+        return x
+
+
+class ForwardInPlaceIfTold(Tanh):
+    def forward(self, x, out=None):
+        return super().forward(x) if out is None else np.tanh(x, x)
+
+
+class AddedToOut(Tanh):
+    def backward(self, dy, x, y, out=None):
+        dx = dy * (1.0 - y**2)
+        if out is None:
+            return dx
+        out += dx
+        return out
+
+
+class ForgottenInOut(Tanh):
+    def backward(self, dy, x, y, out=None):
+        super().backward(dy, x, y)
+        return super().backward(dy, x, y) if out is None else np.positive(dy, out)
+
+
+class ForwardLeavesOut(Tanh):
+    def forward(self, x, out=None):
+        return super().forward(x) if out is None else out
+
+
+class GradientOnlyWithoutOut(Scale):
+    def backward(self, dy, x, y, out=None):
+        if out is None:
+            return super().backward(dy, x, y)
+        return np.multiply(dy, self.s, out)
+
+
+class Noise(Identity):
+    """Its random numbers are its own."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x, out=None):
+        return np.add(x, self.rng.standard_normal(x.shape), out)
+
+
+class Countdown(Identity):
+    """Its slope is another at every call."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def backward(self, dy, x, y, out=None):
+        self.calls += 1
+        return np.multiply(dy, 1.0 / self.calls, out)
+
+
+OUT = "gives another result when told where to write (out=); "
+IN_PLACE = "in place; write into out, or into a new array"
+AGAIN = "gives another result the second time; use nothing but its arguments and the parameters"
+
+# faulty layer (4 features in, 4 out), the array concerned, what is said of it
+BROKEN = {
+    "gradient replaced": (lambda: ReplacedGradient(4), "s", "ds was replaced; write into it: self.ds[...] = …"),
+    "parameter replaced": (lambda: ReplacedParameter(4), "s", "s was replaced; write into it: self.s[...] = …"),
+    "replaced inside": (
+        lambda: Residual([Tanh(), ReplacedGradient(4)]),
+        "1.s",
+        "1.ds was replaced; write into it: self.ds[...] = …",
+    ),
+    "x changed forward": (ForwardIntoInput, "x", f"forward changes x {IN_PLACE}"),
+    "x changed backward": (BackwardIntoInput, "x", f"backward changes x {IN_PLACE}"),
+    "y changed": (BackwardIntoOutput, "y", f"backward changes y {IN_PLACE}"),
+    "dy changed": (BackwardIntoDelta, "dy", f"backward changes dy {IN_PLACE}"),
+    "x changed with out": (ForwardInPlaceIfTold, "x", f"forward changes x {IN_PLACE}"),
+    "added to out": (AddedToOut, "x", f"backward {OUT}fill out with dx"),
+    "wrong with out": (ForgottenInOut, "x", f"backward {OUT}fill out with dx"),
+    "out left as it is": (ForwardLeavesOut, "y", f"forward {OUT}fill out with y"),
+    "no gradient with out": (
+        lambda: GradientOnlyWithoutOut(4),
+        "s",
+        f"backward {OUT}write the gradient of s as without",
+    ),
+    "not a function": (Noise, "y", f"forward {AGAIN}"),
+    "another slope every time": (Countdown, "x", f"backward {AGAIN}"),
+}
+
+
+@pytest.mark.parametrize("make, parameter, what", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_layer_that_breaks_its_contract_is_named(make, parameter, what, place):
+    layers = [Dense(4, 4), Tanh(), Dense(4, 4), Sigmoid()]
+    layers.insert(place, make())
+    network = Network(layers, seed=1)
+    for training in (False, True):
+        result = check_gradients(network, training=training)
+        assert not result
+        assert (result.layer, result.name, result.parameter) == (place, repr(network.layers[place]), parameter)
+        assert result.reason == f"layer {place} ({network.layers[place]!r}): {what}"
+        assert (result.error, result.entry) == (np.inf, ())
+
+
+@pytest.mark.parametrize("make, parameter, what", BROKEN.values(), ids=BROKEN.keys())
+def test_a_layer_alone_that_breaks_its_contract_is_named(make, parameter, what):
+    layer = make()
+    assert check_gradients(layer).reason == f"layer 0 ({layer!r}): {what}"
+
+
+class OwnArrays(Tanh):
+    """It never writes into out, which is allowed."""
+
+    def forward(self, x, out=None):
+        return np.tanh(x)
+
+    def backward(self, dy, x, y, out=None):
+        return dy * (1.0 - y**2)
+
+
+class SameArrays(Identity):
+    """It gives back what it is given, which is allowed."""
+
+    def forward(self, x, out=None):
+        return x
+
+    def backward(self, dy, x, y, out=None):
+        return dy
+
+
+@pytest.mark.parametrize("make", [OwnArrays, SameArrays])
+def test_a_layer_may_ignore_out(make):
+    assert check_gradients(make())
+    assert check_gradients(Network([Dense(3, 4), make(), Residual([make()]), Dense(4, 1)]))
+
+
+class Wave(Layer):
+    """sin(1000 x), which bends within the usual step."""
+
+    slope = staticmethod(lambda x: 1000.0 * np.cos(1000.0 * x))
+
+    def forward(self, x, out=None):
+        return np.sin(1000.0 * x, out)
+
+    def backward(self, dy, x, y, out=None):
+        return np.multiply(dy, self.slope(x), out)
+
+
+class WrongWave(Wave):
+    slope = staticmethod(lambda x: np.full_like(x, 7.0))
+
+
+class HalfWave(Wave):
+    """A wave above zero only: below, its entries can be compared with the usual step."""
+
+    slope = staticmethod(lambda x: np.where(x > 0.0, 7.0, 1.0))
+
+    def forward(self, x, out=None):
+        return np.positive(np.where(x > 0.0, np.sin(1000.0 * x), x), out)
+
+
+class Static(Wave):
+    """Smooth nowhere: no step is small enough."""
+
+    def forward(self, x, out=None):
+        return np.sin(1e12 * x, out)
+
+
+class DoubledReLU(ReLU):
+    def backward(self, dy, x, y, out=None):
+        return np.multiply(2.0 * dy, y > 0.0, out)
+
+
+def test_what_bends_within_the_step_is_compared_over_a_smaller_one():
+    result = check_gradients(Network([Dense(2, 4), Wave(), Dense(4, 1)]))
+    assert result, str(result)
+    assert result.kinks == 0
+
+
+@pytest.mark.parametrize("make", [WrongWave, HalfWave])
+def test_a_fault_where_it_bends_within_the_step_is_found(make):
+    for result in (check_gradients(Network([Dense(2, 4), make(), Dense(4, 1)])), check_gradients(make())):
+        assert not result
+        assert (result.name, result.parameter) == (f"{make.__name__}()", "x")
+        assert "the gradient of x at" in result.reason
+
+
+def test_an_array_of_which_nothing_can_be_compared_is_named():
+    result = check_gradients(Network([Dense(2, 4), Static(), Dense(4, 1)]))
+    assert not result
+    assert (result.layer, result.parameter) == (1, "x")
+    assert result.reason.startswith("layer 1 (Static()): nothing to compare for x: ")
+
+
+def test_next_to_kinks_only_a_fault_is_found():
+    x = 1e-5 * np.random.default_rng(0).standard_normal((5, 4))  # every entry closer to 0 than the step
+    network = Network([Identity(), DoubledReLU(), Dense(4, 1)])
+    result = check_gradients(network, x)
+    assert not result
+    assert (result.layer, result.parameter) == (1, "x")
+    assert check_gradients(Network([Identity(), ReLU(), Dense(4, 1)]), x)
+
+
+def test_a_layer_all_at_kinks_is_left_out():
+    result = check_gradients(Network([Dense(3, 400), ReLU(), Dense(400, 2)]), np.zeros((5, 3)))
+    assert result, str(result)
+    assert result.kinks == 1000
+
+
+class Fixed(Layer):
+    """Takes 4 features, and does not say so."""
+
+    def forward(self, x, out=None):
+        return np.multiply(x, np.arange(4.0), out)
+
+    def backward(self, dy, x, y, out=None):
+        return np.multiply(dy, np.arange(4.0), out)
+
+
+def test_a_layer_that_does_not_tell_its_width_needs_an_x():
+    with pytest.raises(ValueError, match=r"layer 1 \(Fixed\(\)\): .* 3 features.*: give x, or set n_in on the layer"):
+        check_gradients(Network([Tanh(), Fixed()]))
+    with pytest.raises(ValueError, match="broadcast") as told:
+        check_gradients(Fixed(), np.ones((5, 3)))
+    assert "n_in" not in str(told.value)
+    assert check_gradients(Fixed(), np.ones((5, 4)))
+
+
+class NothingGiven(Tanh):
+    def forward(self, x, out=None):
+        super().forward(x, out)
+
+
+def test_a_forgotten_return_is_named():
+    with pytest.raises(ValueError, match=r"layer 0 \(NothingGiven\(\)\): forward must return an array \(n, d\)"):
+        check_gradients(NothingGiven())
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5, 3)])
+def test_x_has_samples_and_features(shape):
+    with pytest.raises(ValueError, match=r"is not \(samples, features\)"):
+        check_gradients(Network([Dense(3, 2)]), np.ones(shape))
+
+
 def test_something_else_is_refused():
     with pytest.raises(ValueError, match="'sigmoid' is neither a Network nor a Layer"):
         check_gradients("sigmoid")

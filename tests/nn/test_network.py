@@ -2,6 +2,7 @@ import copy
 import itertools
 import pickle
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -617,3 +618,12 @@ def test_a_layer_of_ones_own_need_not_write_where_it_is_told():
         np.testing.assert_allclose(own.forward(x)[-1], known.forward(x)[-1], rtol=1e-14)
         deltas = own.backward(np.ones((6, 1)), own.forward(x))
         np.testing.assert_allclose(deltas[0], known.backward(np.ones((6, 1)), known.forward(x))[0], rtol=1e-13)
+
+
+def test_a_network_that_is_given_up_is_given_back_at_once():
+    network = Network(mlp([3, 4, 1]))
+    tape = network.forward(np.ones((2, 3)), training=True)
+    network.backward(np.ones((2, 1)), tape)
+    room = weakref.ref(tape[1].base)
+    del network, tape
+    assert room() is None  # no circle of references waits for the garbage collector

@@ -11,7 +11,7 @@ import numpy as np
 from gradlab.datasets import Dataset, load, shape
 from gradlab.flow.probes import FlowRecorder
 from gradlab.flow.statistics import mean_interval
-from gradlab.lab.config import Expectation, Experiment, NetworkConfig, TrainingConfig
+from gradlab.lab.config import MEASURES, Expectation, Experiment, NetworkConfig, TrainingConfig
 from gradlab.nn import schedules
 from gradlab.nn.architectures import mlp
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError
@@ -22,6 +22,7 @@ from gradlab.nn.training import DivergenceError, Step, train
 
 CACHE = 1_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
+RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
 HISTORY = ("running_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 OnEpoch = Callable[[Experiment, int, Sequence[int], Mapping[str, np.ndarray]], None]
@@ -39,18 +40,20 @@ class Result:
     flow : dict of ndarray
         ``step`` and ``epoch`` (steps,), and quantities (steps, layers, seeds).
     final : dict of ndarray (seeds,)
-        The measures of `MEASURES`, at the end; nan where training diverged.
+        The measures of `MEASURES`, at the end; nan for seeds that were not trained to their end.
     tensors : dict of ndarray (seeds, ...)
-        Parameters and running statistics, by name.
+        Parameters and running statistics, by name; nan for seeds that were not begun.
     boundary : dict of ndarray
         For data with two features: the axes ``x1`` and ``x2`` (GRID,) and the ``probability`` (GRID, GRID) that the
-        median seed's network gives, in the data's own units, the features' ``names``, and the test part's ``points``
-        and ``labels``.
+        median seed's network gives, in the data's own units, the ``names`` of the features and of the ``classes``, and
+        the test part's ``points`` and ``labels``.
     median_seed : int
         The seed whose test accuracy is the median of all.
     seconds : float
     diverged : str
         What `DivergenceError` said, else empty.
+    interrupted : bool
+        Whether the training was interrupted from the keyboard.
     """
 
     experiment: Experiment
@@ -62,6 +65,7 @@ class Result:
     median_seed: int = -1
     seconds: float = 0.0
     diverged: str = ""
+    interrupted: bool = False
 
 
 # --- from names to objects -----------------------------------------------------------------------------------------
@@ -140,16 +144,20 @@ def estimate(experiment: Experiment) -> Size:
     widths = [n_features, *network.widths, 1]
     norms = 2 * sum(network.widths) if network.batch_norm else 0
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(widths)) + norms
-    itemsize = np.dtype(network.dtype).itemsize
-    batch = min(training.batch_size, n_samples)
     row = sum(widths) + sum(network.widths) * (1 + network.batch_norm + bool(network.dropout) + network.residual)
-    together = min(seeds, replicas_at_once(experiment, n_features))
+    batch = min(training.batch_size, n_samples)
+    trained = 2 * (batch + n_samples % batch)  # rows of tape and deltas, for full batches and the last one
+    predicted = 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
+    drawn = 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
     steps = -(-n_samples // batch) * training.epochs
     records = {"epoch": training.epochs + 1, "step": steps}.get(str(experiment.probe.every))
     records = records or -(-steps // int(experiment.probe.every))
-    numbers = together * (6 * parameters + 2 * batch * row + 4 * ROWS_AT_ONCE * row + n_samples * (n_features + 3))
-    numbers += seeds * (parameters + records * (len(widths) - 1) + training.epochs * len(HISTORY))
-    return Size(parameters, itemsize * numbers + 8 * 4 * n_samples * n_features)
+    together = min(seeds, replicas_at_once(experiment, n_features))
+    numbers = together * (6 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
+    numbers += drawn * row + seeds * (
+        parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
+    )
+    return Size(parameters, np.dtype(network.dtype).itemsize * numbers + 8 * 4 * n_samples * n_features)
 
 
 def replicas_at_once(experiment: Experiment, n_features: int) -> int:
@@ -186,21 +194,25 @@ def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None) 
     started = time.perf_counter()
     together = replicas_at_once(experiment, data.x_train.shape[1])
     groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
+    result = Result(experiment)
     parts: list[_Part] = []
-    diverged = ""
     for seeds in groups:
         network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
-        recorder = FlowRecorder(experiment.probe.every)
+        recorder = FlowRecorder(experiment.probe.every, RECORDED)
+        ended = False
         try:
             for epoch, numbers in _epochs(experiment, data, network, recorder):
                 if on_epoch is not None:
                     on_epoch(experiment, epoch, seeds, numbers)
+            ended = True
         except DivergenceError as error:
-            diverged = str(error)
-        parts.append(_part(experiment, data, network, recorder))
-        if diverged:
+            result.diverged = str(error)
+        except KeyboardInterrupt:
+            result.interrupted = True
+        parts.append(_part(experiment, data, network, recorder, ended))
+        if not ended:
             break
-    result = _collect(experiment, data, parts, diverged)
+    _collect(result, data, parts)
     result.seconds = time.perf_counter() - started
     return result
 
@@ -264,50 +276,61 @@ class _Part:
     numbers: dict[str, np.ndarray]
 
 
-def _part(experiment: Experiment, data: Dataset, network: Network, recorder: FlowRecorder) -> _Part:
+def _part(experiment: Experiment, data: Dataset, network: Network, recorder: FlowRecorder, ended: bool) -> _Part:
     tensors = {p.name: network.params[..., p.where].reshape(-1, *p.shape).copy() for p in network.parameters}
     tensors |= {p.name: network.state[..., p.where].reshape(-1, *p.shape).copy() for p in network.states}
     flow = recorder.table() if recorder.layers else {}
-    return _Part(tensors, recorder.layers, flow, _numbers(network, build_loss(experiment.training), data))
+    numbers = _numbers(network, build_loss(experiment.training), data) if ended else {}
+    if flow:
+        norms = flow["weight_gradient_norm"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            numbers["gradient_ratio"] = norms[0, 0] / norms[0, -1]
+            if ended:
+                numbers["final_gradient_ratio"] = norms[-1, 0] / norms[-1, -1]
+    return _Part(tensors, recorder.layers, flow, numbers)
 
 
-def _collect(experiment: Experiment, data: Dataset, parts: Sequence[_Part], diverged: str) -> Result:
-    """Put the seeds' parts together, and work out the measures."""
-    result = Result(experiment, layers=parts[0].layers, diverged=diverged)
-    recorded = [part.flow for part in parts if part.flow]
-    if recorded:
-        longest = max(recorded, key=lambda flow: len(flow["step"]))
+def _collect(result: Result, data: Dataset, parts: Sequence[_Part]) -> None:
+    """Put the seeds' parts together, in their order; nan stands for what a seed has not."""
+    seeds = result.experiment.seeds
+    result.layers = parts[0].layers
+    longest = max((part.flow for part in parts), key=lambda flow: len(flow.get("step", ())))
+    if longest:
         result.flow = {name: longest[name] for name in ("step", "epoch")}
-        result.flow |= {q: _side_by_side([flow[q] for flow in recorded]) for q in longest if q not in result.flow}
+        for name in RECORDED:
+            result.flow[name] = _side_by_side([part.flow[name] for part in parts if part.flow], len(seeds))
+    for measure in MEASURES:
+        values = [part.numbers[measure] for part in parts if measure in part.numbers]
+        result.final[measure] = _fill(np.concatenate(values) if values else np.empty(0), len(seeds))
     for name in parts[0].tensors:
-        result.tensors[name] = np.concatenate([part.tensors[name] for part in parts])
-    if diverged:
-        return result
-    result.final = {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers}
-    norms = result.flow["weight_gradient_norm"]
-    last = np.sum(~np.isnan(norms[:, 0]), axis=0) - 1  # a seed that stopped early has fewer records
-    seeds = np.arange(norms.shape[-1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result.final["gradient_ratio"] = norms[0, 0] / norms[0, -1]
-        result.final["final_gradient_ratio"] = norms[last, 0, seeds] / norms[last, -1, seeds]
+        result.tensors[name] = _fill(np.concatenate([part.tensors[name] for part in parts]), len(seeds))
+    if result.diverged or result.interrupted:
+        return
     accuracy = result.final["test_accuracy"]
     middle = int(np.argsort(accuracy, kind="stable")[(len(accuracy) - 1) // 2])
-    result.median_seed = experiment.seeds[middle]
+    result.median_seed = seeds[middle]
     if data.x_train.shape[1] == 2:
-        network = build_network(experiment.network, data, result.median_seed)
+        network = build_network(result.experiment.network, data, result.median_seed)
         for places, vector in ((network.parameters, network.params), (network.states, network.state)):
             for p in places:
                 vector[p.where] = result.tensors[p.name][middle].ravel()
         result.boundary = _boundary(network, data)
-    return result
 
 
-def _side_by_side(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Join (steps, layers, seeds) along the seeds; where fewer steps were recorded the rest is nan."""
-    steps = max(len(table) for table in tables)
-    return np.concatenate(
-        [np.pad(t, [(0, steps - len(t)), (0, 0), (0, 0)], constant_values=np.nan) for t in tables], axis=-1
-    )
+def _fill(values: np.ndarray, n_seeds: int) -> np.ndarray:
+    """Append nan for the seeds that are missing at the end of (seeds, ...)."""
+    missing = np.full((n_seeds - len(values), *values.shape[1:]), np.nan, values.dtype)
+    return np.concatenate([values, missing])
+
+
+def _side_by_side(tables: Sequence[np.ndarray], n_seeds: int) -> np.ndarray:
+    """Join (steps, layers, seeds) along the seeds; nan stands for steps and seeds that were not recorded."""
+    joined = np.full((max(map(len, tables)), tables[0].shape[1], n_seeds), np.nan)
+    start = 0
+    for table in tables:
+        joined[: len(table), :, start : start + table.shape[2]] = table
+        start += table.shape[2]
+    return joined
 
 
 def _boundary(network: Network, data: Dataset) -> dict[str, np.ndarray]:
@@ -319,8 +342,15 @@ def _boundary(network: Network, data: Dataset) -> dict[str, np.ndarray]:
     x1, x2 = (np.linspace(low[i] - margin[i], high[i] + margin[i], GRID) for i in (0, 1))
     plane = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
     probability = network.predict_proba((plane - data.mean) / data.scale).reshape(GRID, GRID)
-    names = np.array(data.feature_names)
-    return {"x1": x1, "x2": x2, "names": names, "probability": probability, "points": points, "labels": data.y_test}
+    return {
+        "x1": x1,
+        "x2": x2,
+        "probability": probability,
+        "points": points,
+        "labels": data.y_test,
+        "names": np.array(data.feature_names),
+        "classes": np.array(data.classes),
+    }
 
 
 # --- what it shows -------------------------------------------------------------------------------------------------
@@ -342,19 +372,23 @@ class Verdict:
 
 def judge(expectation: Expectation, result: Result) -> Verdict:
     """Hold a claim against the result that it is about."""
-    values = result.final.get(expectation.measure, np.array([np.nan]))
+    values = result.final[expectation.measure]
     return Verdict(expectation, result.experiment.name, float(getattr(np, expectation.statistic)(values)))
 
 
 def summarize(result: Result) -> dict[str, Any]:
-    """Return each measure's mean, 95 % interval, median and values, as plain numbers; None for what is not finite."""
+    """Return each measure's mean, 95 % interval, median and values, as plain numbers; None for what is not finite.
+
+    An interval ends where the measure does: no accuracy is above 1, and no measure below 0.
+    """
     summary: dict[str, Any] = {}
     for measure, values in result.final.items():
         interval = mean_interval(values)
+        most = 1.0 if measure.endswith("accuracy") else np.inf  # and nothing measured here is below 0
         summary[measure] = {
             "mean": _plain(interval.mean),
-            "low": _plain(interval.low),
-            "high": _plain(interval.high),
+            "low": _plain(max(interval.low, 0.0)),
+            "high": _plain(min(interval.high, most)),
             "median": _plain(float(np.median(values))),
             "values": [_plain(float(value)) for value in values],
         }

@@ -1,6 +1,8 @@
 """A run's numbers as figures that need no text beside them: it reads the folder, and computes no result."""
 
-from collections.abc import Callable, Sequence
+import textwrap
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.lab.runs import read_arrays, read_history, read_summary
@@ -33,7 +37,7 @@ CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 a
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#F6B26B", "#F7F7F7", "#A79BD0"])
 STYLE: Any = {
     "figure.dpi": 120,
-    "savefig.dpi": 120,
+    "savefig.dpi": "figure",
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -44,6 +48,8 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }
 MOST_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
+MOST_VARIANTS = 12  # of more variants only the first are shown
+MOST_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
 
 
 @dataclass
@@ -56,26 +62,51 @@ class Run:
     boundary: dict[str, dict[str, np.ndarray]]
 
     def __post_init__(self) -> None:
-        variants = self.summary["variants"]
-        self.variants = list(dict.fromkeys(v["variant"] for v in variants.values()))
-        labels = list(dict.fromkeys(_label(v["point"]) for v in variants.values()))
-        if len(labels) > MOST_POINTS:
-            chosen = np.linspace(0, len(labels) - 1, MOST_POINTS).round().astype(int)
-            labels = [labels[i] for i in chosen]
-        self.points = labels
-        self.names = {(v["variant"], _label(v["point"])): name for name, v in variants.items()}
-        self.colours = _colours({v["variant"]: v["activation"] for v in variants.values()})
+        entries = self.summary["variants"]
+        variants = list(dict.fromkeys(entry["variant"] for entry in entries.values()))
+        points = list(dict.fromkeys(_label(entry["point"]) for entry in entries.values()))
+        self.variants, self.points, self.notes = variants[:MOST_VARIANTS], points, ""
+        if len(points) > MOST_POINTS:
+            self.points = [points[i] for i in np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]
+            self.notes += f"\n{MOST_POINTS} of the sweep's {len(points)} points"
+        if len(variants) > MOST_VARIANTS:
+            self.notes += f"\nthe first {MOST_VARIANTS} of {len(variants)} variants"
+        self.names = {(entry["variant"], _label(entry["point"])): name for name, entry in entries.items()}
+        activations: dict[str, list[Any]] = {variant: [] for variant in self.variants}
+        for (variant, _), name in self.names.items():
+            if variant in activations and entries[name]["activation"] not in activations[variant]:
+                activations[variant].append(entries[name]["activation"])
+        self.colours = _colours({v: own[0] if len(own) == 1 else None for v, own in activations.items()})
+        n = len(next(iter(entries.values()))["seeds"])
+        self.seeds = "one seed" if n == 1 else f"median of {n} seeds"
+        self.band = self.seeds if n == 1 else f"line: {self.seeds}; band: the middle 80 % of them"
+        # whether the names fit beside the lines of one panel
+        self.few = sum(1 + _short(variant).count("\n") for variant in self.variants) <= MOST_LABELS
+        stopped = [self._carry_forward(name) for name in entries if not entries[name]["diverged"]]
+        self.carried = "\na seed that stopped early keeps its last value" if any(stopped) else ""
 
-    @property
-    def seeds(self) -> str:
-        """The number of seeds, in words."""
-        n = len(next(iter(self.summary["variants"].values()))["seeds"])
-        return "1 seed" if n == 1 else f"{n} seeds"
+    def _carry_forward(self, name: str) -> bool:
+        """Let each seed that stopped early keep its last value; return whether one did."""
+        stopped, metrics = False, ("train_loss", "test_accuracy", "weight_gradient_norm")
+        for of, metric in zip((self.history, self.history, self.flow), metrics, strict=True):
+            if name in of:
+                values = of[name][metric]
+                missing = np.isnan(values)
+                last = len(values) - 1 - np.argmin(missing[::-1], axis=0)
+                rows = np.minimum(np.arange(len(values)).reshape(-1, *[1] * last.ndim), last)
+                of[name] = of[name] | {metric: np.take_along_axis(values, rows, axis=0)}
+                stopped |= bool(missing[-1].any())
+        return stopped
 
-    @property
-    def band(self) -> str:
-        """What line and band show, in words."""
-        return "one seed" if self.seeds == "1 seed" else f"line: median of {self.seeds}; band: the middle 80 % of them"
+    def at(self, point: str) -> Iterator[tuple[str, str, str]]:
+        """Yield variant, experiment name and colour of each experiment at a point of the sweep."""
+        for variant in self.variants:
+            if (variant, point) in self.names:
+                name = self.names[variant, point]
+                colour = self.colours[variant]
+                if len(self.variants) == 1:  # nothing to tell it from, so a sweep over activations shows theirs
+                    colour = _colours({variant: self.summary["variants"][name]["activation"]})[variant]
+                yield variant, name, colour
 
 
 def draw(folder: Path) -> list[Path]:
@@ -94,18 +125,12 @@ def draw(folder: Path) -> list[Path]:
     run = Run(
         read_summary(folder), read_history(folder), read_arrays(folder, "flow.npz"), read_arrays(folder, "boundary.npz")
     )
-    drawings: dict[str, Callable[[Run], Figure | None]] = {
-        "gradient_by_layer": gradient_by_layer,
-        "gradient_over_time": gradient_over_time,
-        "learning_curves": learning_curves,
-        "decision_boundary": decision_boundary,
-        "sweep": sweep,
-        "sigmoid": lambda run: sigmoid_shape(),
-    }
     (folder / "figures").mkdir(exist_ok=True)
     files = []
-    with rc_context(STYLE):
-        for name, drawing in drawings.items():
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)  # a name in a script the font lacks
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # where training diverged, nothing is drawn
+        for name, drawing in DRAWINGS.items():
             figure = drawing(run)
             if figure is not None:
                 files.append(folder / "figures" / f"{name}.png")
@@ -117,57 +142,63 @@ def gradient_by_layer(run: Run) -> Figure | None:
     """Norm of each layer's weight gradient at the first step, a line a variant, on a log scale."""
     if not run.flow:
         return None
+    direct = run.few and len(run.points) == 1
     figure, panels = _panels(1, len(run.points), 5.5 if len(run.points) == 1 else 3.2, 4.2)
-    for column, point in enumerate(run.points):
-        ax: Axes = panels[0, column]
-        ends = []
-        for variant in run.variants:
-            norms = run.flow.get(run.names[variant, point], {}).get("weight_gradient_norm")
-            if norms is None:
+    for ax, point in zip(panels[0], run.points, strict=True):
+        ends, zero, deepest = [], [], 1
+        for variant, name, colour in run.at(point):
+            if name not in run.flow:
                 continue
-            first = np.where(norms[0] > 0.0, norms[0], np.nan)
-            layers = np.arange(1, len(first) + 1)
-            _line_and_band(ax, layers, first.T, run.colours[variant], marker="o")
-            ends.append((variant, layers[0], np.nanmedian(first[0]) if np.isfinite(first[0]).any() else np.nan))
+            first = _positive(run.flow[name]["weight_gradient_norm"][0])
+            if np.isnan(first).all():
+                zero.append(variant)
+            _line_and_band(ax, np.arange(1, len(first) + 1), first.T, colour, marker="o")
+            ends.append((variant, 1.0, float(np.nanmedian(first[0])), colour))
+            deepest = max(deepest, len(first))
+        ax.set_xticks(range(1, deepest + 1, 1 + deepest // 12))
         ax.set_yscale("log")
         ax.set_xlabel("layer (1 = next to the input)")
-        ax.set_title(point)
-        ax.margins(x=0.04)
-        ax.set_xlim(left=1.0 - 0.17 * (ax.get_xlim()[1] - 1.0))  # room for the names
-        last = int(ax.get_xlim()[1])
-        ax.set_xticks(range(1, last + 1, 1 + last // 12))
-        _label_lines(ax, ends, run.colours, side="left")
+        ax.set_title(_short(point))
+        if zero:
+            whose = f": {', '.join(zero)}" if len(zero) < len(ends) else ""
+            note = _short(f"all gradients are exactly zero{whose}", 40)
+            ax.text(0.5, 0.5, note, ha="center", va="center", transform=ax.transAxes)
+        if len(zero) == len(ends):
+            ax.tick_params(which="both", left=False, labelleft=False)
+        if direct:
+            _label_lines(ax, ends, left=True)
     panels[0, 0].set_ylabel("norm of the layer's weight gradient")
-    figure.suptitle(f"Gradient reaching each layer at the first training step\n{run.band}", fontsize=11)
+    if not direct and len(run.variants) > 1:
+        _legend(figure, run)
+    figure.suptitle(f"Gradient reaching each layer at the first training step\n{run.band}{run.notes}", fontsize=11)
     return figure
 
 
 def gradient_over_time(run: Run) -> Figure | None:
     """Norm of each layer's weight gradient through training: layers upwards, epochs to the right."""
-    names = [name for (_, point), name in run.names.items() if point in run.points and name in run.flow]
-    medians = {name: np.nanmedian(run.flow[name]["weight_gradient_norm"], axis=-1) for name in names}
-    positive = np.concatenate([median[median > 0.0] for median in medians.values()] or [np.empty(0)])
-    if not positive.size:
+    tables = {name: table for name, table in run.flow.items() if len(table.get("step", ())) > 1}
+    medians = {name: np.nanmedian(table["weight_gradient_norm"], axis=-1) for name, table in tables.items()}
+    positive = np.concatenate([_positive(median).ravel() for median in medians.values()] or [np.full(1, np.nan)])
+    if np.isnan(positive).all():
         return None
-    scale = LogNorm(max(positive.min(), 1e-30 * positive.max()), positive.max())
-    figure, panels, mesh = *_one_panel_each(run, 3.2, 3.4), None
+    most, least = np.nanmax(positive), np.nanmin(positive)
+    scale = LogNorm(max(least, 1e-30 * most), most)
+    by_epoch = all(len(table["step"]) <= table["epoch"][-1] + 2 for table in tables.values())  # with the first step
+    labels = "epoch (0: the first step)" if by_epoch else "step", "layer (1 = next to the input)"
+    figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
-        ax.set_facecolor("#BBBBBB")  # where nothing was recorded, or all of it was zero
-        if name not in medians:
-            continue
-        median, table = medians[name], run.flow[name]
-        by_epoch = len(table["step"]) <= table["epoch"][-1] + 2  # the first step, then the last of each epoch
-        times = np.arange(len(median)) if by_epoch else table["step"]
-        layers = np.arange(1, median.shape[1] + 1)
-        shown = np.where(median > 0.0, median, np.nan).T
+        times = np.arange(len(medians[name])) if by_epoch else tables[name]["step"]
+        layers, shown = np.arange(1, medians[name].shape[1] + 1), _positive(medians[name]).T
         mesh = ax.pcolormesh(times, layers, shown, norm=scale, cmap="viridis", shading="nearest")
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        figure.supxlabel("epoch (0: the first step)" if by_epoch else "step", fontsize=10)
-    assert mesh is not None
-    figure.supylabel("layer (1 = next to the input)", fontsize=10)
-    figure.colorbar(mesh, ax=list(panels.values()), label="norm of the layer's weight gradient")
-    figure.suptitle(f"Gradient reaching every layer through training (median of {run.seeds})", fontsize=11)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    if mesh is None:
+        return None
+    below = "min" if least < scale.vmin else "neither"
+    figure.colorbar(mesh, ax=figure.axes, label="norm of the layer's weight gradient", extend=below)
+    zero = "; white: exactly zero" if any((median == 0.0).any() for median in medians.values()) else ""
+    caption = run.seeds + zero + run.carried + run.notes
+    figure.suptitle(f"Gradient reaching every layer through training\n{caption}", fontsize=11)
     return figure
 
 
@@ -175,30 +206,27 @@ def learning_curves(run: Run) -> Figure | None:
     """Training loss and test accuracy at the end of every epoch."""
     if not run.history:
         return None
+    direct = run.few and len(run.points) == 1
     figure, panels = _panels(2, len(run.points), 6.5 if len(run.points) == 1 else 3.2, 2.9)
-    wanted = [("train_loss", "training loss"), ("test_accuracy", "test accuracy")]
-    for row, (metric, label) in enumerate(wanted):
-        for column, point in enumerate(run.points):
-            ax: Axes = panels[row, column]
+    for row, metric in zip(panels, ("train_loss", "test_accuracy"), strict=True):
+        for ax, point in zip(row, run.points, strict=True):
             ends = []
-            for variant in run.variants:
-                history = run.history.get(run.names[variant, point])
-                if history is None:
+            for variant, name, colour in run.at(point):
+                if name not in run.history:
                     continue
-                values = history[metric].T
-                epochs = np.arange(values.shape[1])
-                _line_and_band(ax, epochs, values, run.colours[variant])
-                seen = np.isfinite(values).any(axis=0)
-                last = np.flatnonzero(seen)[-1] if seen.any() else 0
-                ends.append((variant, epochs[last], np.nanmedian(values[:, last]) if seen.any() else np.nan))
-            if row == 0:
-                ax.set_title(point)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _label_lines(ax, ends, run.colours, side="right")
-        panels[row, 0].set_ylabel(label)
-    for ax in panels[1]:
-        ax.set_xlabel("epoch")
-    figure.suptitle(f"Learning curves\n{run.band}", fontsize=11)
+                values = run.history[name][metric].T
+                _line_and_band(ax, np.arange(values.shape[1]), values, colour)
+                ends.append((variant, values.shape[1] - 1.0, float(np.nanmedian(values[:, -1])), colour))
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+            if direct:
+                _label_lines(ax, ends)
+        row[0].set_ylabel({"train_loss": "training loss", "test_accuracy": "test accuracy"}[metric])
+    for (above, below), point in zip(panels.T, run.points, strict=True):
+        above.set_title(_short(point))
+        below.set_xlabel("epoch")
+    if not direct and len(run.variants) > 1:
+        _legend(figure, run)
+    figure.suptitle(f"Learning curves\n{run.band}{run.carried}{run.notes}", fontsize=11)
     return figure
 
 
@@ -206,29 +234,37 @@ def decision_boundary(run: Run) -> Figure | None:
     """Probability that the median seed's network gives each point of the plane, with the test part's samples."""
     if not run.boundary:
         return None
-    figure, panels, mesh = *_one_panel_each(run, 3.2, 3.4), None
+    shown = next(iter(run.boundary.values()))
+    classes = [_short(c) for c in shown.get("classes", ("class 0", "class 1"))]
+    shape = np.ptp(shown["x2"]) / np.ptp(shown["x1"])
+    alike = 0.25 < shape < 4.0  # features of one kind, as it seems: a circle stays a circle
+    height = 1.2 + 2.6 * shape if alike and len(run.names) > 1 else 3.8
+    figure, panels, mesh = *_one_panel_each(run, run.boundary, height, *map(_short, shown["names"])), None
     for name, ax in panels.items():
-        found = run.boundary.get(name)
-        if found is None:
-            ax.text(0.5, 0.5, "no result", ha="center", transform=ax.transAxes)
-            continue
+        found = run.boundary[name]
         x1, x2, probability = found["x1"], found["x2"], found["probability"]
         mesh = ax.pcolormesh(x1, x2, probability, cmap=PROBABILITY, vmin=0.0, vmax=1.0, shading="nearest")
         if probability.min() < 0.5 < probability.max():
             ax.contour(x1, x2, probability, levels=[0.5], colors="black", linewidths=1.5)
+        else:
+            ax.text(
+                0.5, 0.03, "no boundary: ½ is nowhere crossed", fontsize=8, ha="center", transform=ax.transAxes,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2.0},
+            )  # fmt: skip
         for label, (colour, marker) in enumerate(CLASSES):
             x, y = found["points"][found["labels"] == label].T
-            ax.scatter(x, y, s=16, c=colour, marker=marker, edgecolors="white", linewidths=0.5, label=f"class {label}")
+            ax.scatter(x, y, s=16, c=colour, marker=marker, edgecolors="white", linewidths=0.5, label=classes[label])
+        ax.set_aspect("equal" if alike else "auto")
         entry = run.summary["variants"][name]
         accuracy = entry["test_accuracy"]["values"][entry["seeds"].index(entry["median_seed"])]
-        ax.set_xlabel(f"{accuracy:.1%} of the test part right (seed {entry['median_seed']})", fontsize=9)
-        figure.supxlabel(found["names"][0], fontsize=10)
-        figure.supylabel(found["names"][1], fontsize=10)
-    assert mesh is not None
-    handles, labels = next(ax for ax in panels.values() if ax.collections).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-    figure.colorbar(mesh, ax=list(panels.values()), label="probability of class 1")
-    figure.suptitle("What the network of median test accuracy learnt (black line: probability ½)", fontsize=11)
+        ax.set_title(f"{ax.get_title()}\ntest accuracy {100 * accuracy:.1f} %", color=ax.title.get_color())
+    if mesh is None:
+        return None
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, markerscale=1.5)
+    figure.colorbar(mesh, ax=figure.axes, label=f"probability of {classes[1]}")
+    which = "" if run.seeds == "one seed" else " (the seed of median test accuracy)"
+    caption = f"points: the test part; black line: probability ½{run.notes}"
+    figure.suptitle(f"What the network learnt{which}\n{caption}", fontsize=11)
     return figure
 
 
@@ -238,77 +274,103 @@ def sweep(run: Run) -> Figure | None:
     keys = {key for entry in entries.values() for key in entry["point"]}
     if len(keys) != 1:
         return None
-    key = keys.pop()
-    if not all(isinstance(entry["point"][key], int | float) for entry in entries.values()):
+    (key,) = keys
+    swept = [entry["point"][key] for entry in entries.values()]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in swept):
         return None
     figure, panels = _panels(2, 1, 6.0, 2.9)
-    wanted = [
-        ("test_accuracy", "test accuracy"),
-        ("gradient_ratio", "weight gradient, first step:\nfirst layer / last layer"),
-    ]
+    ratio = "weight gradient, first step:\nfirst layer / last layer"
+    wanted = [("test_accuracy", "test accuracy"), ("gradient_ratio", ratio)]
     for ax, (measure, label) in zip(panels[:, 0], wanted, strict=True):
         ends = []
         for variant in run.variants:
             own = [e for e in entries.values() if e["variant"] == variant and measure in e]
             own.sort(key=lambda e: e["point"][key])
-            if not own:
+            if not own:  # it diverged
                 continue
             at = np.array([e["point"][key] for e in own])
             values = np.array([e[measure]["values"] for e in own], dtype=float).T
-            if measure == "gradient_ratio":
-                values = np.where(values > 0.0, values, np.nan)
+            values = _positive(values) if measure == "gradient_ratio" else values
             _line_and_band(ax, at, values, run.colours[variant], marker="o")
-            ends.append((variant, at[-1], np.nanmedian(values[:, -1])))
+            ends.append((variant, at[-1], float(np.nanmedian(values[:, -1])), run.colours[variant]))
         if measure == "gradient_ratio":
             ax.set_yscale("log")
+        if min(swept) > 0 and max(swept) > 50 * min(swept):
+            ax.set_xscale("log")
+        elif all(isinstance(value, int) for value in swept):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_ylabel(label)
-        _label_lines(ax, ends, run.colours, side="right")
+        if run.few:
+            _label_lines(ax, ends)
+    if not run.few:
+        _legend(figure, run)
     panels[1, 0].set_xlabel(key)
-    figure.suptitle(f"What changes with {key}\n{run.band}", fontsize=11)
+    figure.suptitle(f"What changes with {key}\n{run.band}{run.notes}", fontsize=11)
     return figure
 
 
-def sigmoid_shape() -> Figure:
+def sigmoid_shape(_: Run | None = None) -> Figure:
     """σ and σ' on (−6, 6), the axes through the origin."""
     x = np.arange(-6.0, 6.0, 0.01)
     y = Sigmoid().forward(x)
     slope = Sigmoid().backward(np.ones_like(x), x, y)
     figure = Figure(figsize=(7.0, 4.2))
     ax = figure.subplots()
-    ax.plot(x, y, color="#307EC7", linewidth=2.5, label="σ(x) = 1 / (1 + e$^{-x}$)")
+    ax.plot(x, y, color=COLOURS["sigmoid"], linewidth=2.5, label="σ(x) = 1 / (1 + e⁻ˣ)")
     ax.plot(x, slope, color=DERIVATIVE, linewidth=2.5, label="σ′(x) = σ(x)·(1 − σ(x))")
-    ax.spines["left"].set_position("zero")
-    ax.spines["bottom"].set_position("zero")
+    ax.spines[["left", "bottom"]].set_position("zero")
     ax.grid(visible=False)
     ax.set_yticks([0.5, 1.0], ["½", "1"])
     ax.annotate("σ′(0) = ¼", (0.0, 0.25), xytext=(8, 6), textcoords="offset points", color=DERIVATIVE)
-    ax.set_xticks([-6, -4, -2, 2, 4, 6])
+    ax.set(xticks=[-6, -4, -2, 2, 4, 6], ylim=(0.0, 1.05))
     ax.set_xlabel("x", loc="right")
-    ax.set_ylim(0.0, 1.05)
     ax.legend(loc="upper left", frameon=False)
     ax.set_title("The sigmoid and its derivative, which is never above ¼")
     return figure
 
 
+DRAWINGS: dict[str, Callable[[Run], Figure | None]] = {
+    "gradient_by_layer": gradient_by_layer,
+    "gradient_over_time": gradient_over_time,
+    "learning_curves": learning_curves,
+    "decision_boundary": decision_boundary,
+    "sweep": sweep,
+    "sigmoid": sigmoid_shape,
+}
+
+
 # --- shared --------------------------------------------------------------------------------------------------------
 
 
-def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width * columns + 1.2, height * rows + 0.8))
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey="row")
+def _panels(rows: int, columns: int, width: float, height: float, share: bool = True) -> tuple[Figure, np.ndarray]:
+    """Make a grid of panels, each so many inches wide and high, in a figure wide enough for its title."""
+    figure = Figure(figsize=(max(6.4, width * columns + 1.2), height * rows + 0.8))
+    return figure, figure.subplots(rows, columns, squeeze=False, sharey="row" if share else False)
 
 
-def _one_panel_each(run: Run, width: float, height: float) -> tuple[Figure, dict[str, Axes]]:
-    """Make a panel an experiment: the variants in a row, or in rows with the points of the sweep in columns."""
-    in_a_row = len(run.points) == 1
-    shape = (1, len(run.variants)) if in_a_row else (len(run.variants), len(run.points))
-    figure, axes = _panels(*shape, width, height if in_a_row else 0.75 * height)
+def _one_panel_each(
+    run: Run, found: Collection[str], height: float, x_label: str, y_label: str
+) -> tuple[Figure, dict[str, Axes]]:
+    """Make a panel an experiment: the variants one after another, or in rows with the sweep's points in columns."""
+    rows, columns = len(run.variants), len(run.points)
+    if columns == 1:
+        rows = -(-len(run.variants) // 3)
+        columns = -(-len(run.variants) // rows)
+    figure, axes = _panels(rows, columns, 3.2, height, share=False)
     panels = {}
-    for i, variant in enumerate(run.variants):
-        for j, point in enumerate(run.points):
-            ax = panels[run.names[variant, point]] = axes[0, i] if in_a_row else axes[i, j]
-            ax.set_title(variant if in_a_row else f"{variant}, {point}", color=run.colours[variant])
+    for j, point in enumerate(run.points):
+        for variant, name, colour in run.at(point):
+            i = run.variants.index(variant)
+            ax = panels[name] = axes.flat[i] if len(run.points) == 1 else axes[i, j]
             ax.grid(visible=False)
+            ax.set_title("\n".join(filter(None, (_short(variant), _short(point)))), color=colour)
+            ax.set_xlabel(x_label)
+            ax.set_ylabel(y_label if ax in axes[:, 0] else "")
+            if name not in found:
+                panels.pop(name).text(0.5, 0.5, "no result", ha="center", transform=ax.transAxes)
+    for ax in axes.flat:
+        if not ax.get_title():
+            ax.remove()
     return figure, panels
 
 
@@ -322,32 +384,53 @@ def _line_and_band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, mar
     ax.plot(x[seen], middle, color=colour, marker=marker, markersize=4, linewidth=1.8)
 
 
-def _label_lines(ax: Axes, ends: Sequence[tuple[str, float, float]], colours: dict[str, str], side: str) -> None:
-    """Write each variant's name at the end of its line, pushed apart where two would touch."""
-    ends = [end for end in ends if np.isfinite(end[2])]
-    if not ends:
-        return
-    left = side == "left"
+def _legend(figure: Figure, run: Run) -> None:
+    """Name the variants' colours below the panels."""
+    handles = [Line2D([], [], color=run.colours[v], linewidth=2.5, label=_short(v)) for v in run.variants]
+    longest = max(len(line) for v in run.variants for line in _short(v).split("\n"))
+    columns = int(figure.get_figwidth() / (0.09 * longest + 0.8))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
+
+
+def _label_lines(ax: Axes, ends: Sequence[tuple[str, float, float, str]], left: bool = False) -> None:
+    """Write each variant's name beside the end of its line (x, y): in order, within the panel, and none touching."""
+    from sklearn.isotonic import isotonic_regression
+
     figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # so that the axes know where they are
-    heights = np.array([ax.transData.transform((x, y))[1] for _, x, y in ends])
-    order = np.argsort(heights)
-    gap = 13.0 * figure.dpi / 72.0
-    placed = heights.copy()
-    lowest, highest = -np.inf, ax.bbox.ymax
-    for k in order:  # upwards, where the one below takes the room
-        placed[k] = lowest = max(placed[k], lowest + gap)
-    for k in order[::-1]:  # and down again from the top of the panel
-        placed[k] = min(placed[k], highest)
-        highest = placed[k] - gap
-    for k in order:
-        name, x, y = ends[k]
-        offset = (placed[k] - heights[k]) * 72.0 / figure.dpi
+    ends = [end for end in ends if np.isfinite(end[2])]
+    if not ends or figure is None:
+        return
+    labels = [
         ax.annotate(
-            name, (x, y), xytext=(-8 if left else 8, offset), textcoords="offset points", color=colours[name],
-            ha="right" if left else "left", va="center", fontweight="bold", annotation_clip=False,
-        )  # fmt: skip
+            _short(name), (x, y), xytext=(1.03, 0.5), textcoords="axes fraction", ha="left", va="center",
+            color=colour, fontweight="bold", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "linestyle": ":", "color": colour, "relpos": (float(left), 0.5)},
+        )
+        for name, x, y, colour in sorted(ends, key=lambda end: end[2])
+    ]  # fmt: skip
+    figure.draw_without_rendering()  # so that axes and labels know where they are
+    sizes = [Text.get_window_extent(label) for label in labels]
+    if left:  # make room between the axis and the lines
+        room = (max(size.width for size in sizes) + 30.0) / ax.bbox.width
+        right = ax.get_xlim()[1]
+        ax.set_xlim((1.0 - room * right) / (1.0 - room), right)
+    gap = 1.1 * max(size.height for size in sizes) / ax.bbox.height
+    up = gap * np.arange(len(labels))
+    heights = np.array([ax.transAxes.inverted().transform(ax.transData.transform(label.xy))[1] for label in labels])
+    placed = up + isotonic_regression(heights - up, y_min=gap / 2, y_max=1.0 - gap / 2 - up[-1])
+    for label, height in zip(labels, placed, strict=True):
+        label.set_position((0.015 if left else 1.03, height))
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Return the values that a log scale can show; nan in place of the others."""
+    return np.where((values > 0.0) & np.isfinite(values), values, np.nan)
+
+
+def _short(name: str, width: int = 26) -> str:
+    """Break a name into at most three lines, and cut the rest; a dollar sign is not the start of a formula."""
+    lines = textwrap.wrap(str(name), width, max_lines=3, placeholder=" …")
+    return "\n".join(lines).replace("$", r"\$")
 
 
 def _label(point: dict[str, Any]) -> str:
@@ -356,10 +439,11 @@ def _label(point: dict[str, Any]) -> str:
 
 
 def _colours(activations: dict[str, Any]) -> dict[str, str]:
-    """Give each variant its activation's colour, or the first free one if that is taken."""
+    """Give each activation's first variant that activation's colour, and any other one that is left over."""
     colours: dict[str, str] = {}
     for variant, activation in activations.items():
         wanted = COLOURS.get(activation if isinstance(activation, str) else "", "#000000")
-        free = [c for c in COLOURS.values() if c not in colours.values()] or ["#000000"]
-        colours[variant] = wanted if wanted not in colours.values() else free[0]
-    return colours
+        if wanted not in colours.values():
+            colours[variant] = wanted
+    free = (colour for colour in COLOURS.values() if colour not in tuple(colours.values()))
+    return {variant: colours.get(variant) or next(free, "#000000") for variant in activations}

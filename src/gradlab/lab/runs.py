@@ -109,6 +109,8 @@ class RunFolder:
                 "median_seed": r.median_seed,
                 "seconds": round(r.seconds, 3),
                 "diverged": r.diverged,
+                "interrupted": r.interrupted,
+                "underflow": _underflow(r),
             }
             for r in results
         }
@@ -133,6 +135,14 @@ class RunFolder:
     def _write(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
         with whole_or_not_at_all(self.path / name) as file:
             write(file)
+
+
+def _underflow(result: Result) -> float:
+    """Return the largest share, over layers, steps and seeds, of gradient entries that are subnormal.
+
+    Zeros are no sign of underflow by themselves: a dead unit has them too.
+    """
+    return float(np.nanmax(result.flow["subnormal_share"], initial=0.0)) if result.flow else 0.0
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.n
 
 def as_floats(x: np.ndarray) -> np.ndarray:
     """Return `x` itself if it holds float32 or float64, else a float64 copy: integers have no slopes."""
-    x = np.asarray(x)
+    x = np.asanyarray(x)
     return x if x.dtype in (np.float64, np.float32) else x.astype(np.float64)
 
 
@@ -44,6 +44,8 @@ def scratch(like: np.ndarray, number: int = 0) -> np.ndarray:
 
     It is the same array every time, so that a training step allocates nothing. Two at once have two numbers.
     """
+    if type(like) is not np.ndarray:
+        return like.scratch(number)  # type: ignore[attr-defined]  # calls are being noted, for a plan with its own
     key = like.shape, like.strides, like.dtype, number
     array = _kept.arrays.get(key)
     if array is None:

@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import real, whole
 from gradlab.nn.layers import Layer, walk
 from gradlab.nn.losses import Loss
-from gradlab.nn.network import Network
+from gradlab.nn.network import Network, Parameter
 
 STEP = 1e-4  # h, for values up to 1; larger values get a proportional one
+SMALLER = 1e-2  # times h, where the function bends too fast for h
+SAME = 1e-9  # relative and absolute difference up to which two results count as the same
 KINK = 1e-4  # relative change of a difference, when h is halved, from which on it is not smooth
 
 
@@ -32,11 +35,12 @@ class GradientCheck:
     name : str
         That layer, in words.
     parameter : str
-        ``"x"`` for the gradient of the layer's input, else the parameter: ``"W"``, ``"b"``, …
+        ``"x"`` for the gradient of the layer's input, else the parameter: ``"W"``, ``"b"``, …; where the layer
+        breaks its contract, the array concerned, which may also be ``"y"`` or ``"dy"``.
     entry : tuple of int
-        Where in that array.
+        Where in that array; ``()`` if not one entry is wrong but the whole.
     analytic, numeric : float
-        The backward pass's value there, and the central difference.
+        The backward pass's value there, and the central difference; NaN if not one entry is wrong but the whole.
     checked, kinks : int
         Entries compared, and entries left out because the function has a kink within the step.
     tolerance : float
@@ -89,6 +93,10 @@ def check_gradients(
     and a gradient that vanishes on the way down is still checked at full precision. All is done in float64,
     on a copy.
 
+    Each layer must also keep its contract, or it would go wrong in training: it leaves x, y and dy as they are,
+    writes into its parameters and gradients instead of replacing them, gives the same for the same x, and gives
+    the same with ``out`` as without.
+
     Parameters
     ----------
     subject : Network or Layer
@@ -113,13 +121,17 @@ def check_gradients(
     Raises
     ------
     ValueError
-        If x does not fit the first layer, or every entry stands at a kink.
+        If x does not fit the first layer, a layer needs a width that nothing tells, forward does not give an
+        array (n, d), or every entry stands at a kink.
 
     Notes
     -----
     Differences over h and h/2 are combined so that the error is of order h⁴ (Richardson). A function that is
     smooth within the step also has f(h) − 2f(0) + f(−h) fall to a quarter when h is halved; where it does not,
-    there is a kink, and the entry is left out and counted.
+    there is a kink if the function is straight on at least one side: the entry is left out and counted. Else the
+    function bends too fast for h, and a hundredth of it is tried; also beside a kink, if nothing else of that
+    array could be compared. An array that then still has nothing to compare is wrong, unless all of it stands at
+    kinks, as a ReLU does whose input is 0.
 
     Examples
     --------
@@ -130,10 +142,7 @@ def check_gradients(
     tolerance, max_entries = real("tolerance", tolerance, 0.0, above=True), whole("max_entries", max_entries)
     rng = np.random.default_rng(seed)
     network = _as_network(subject)
-    if x is None:
-        n_in = next((layer.n_in for layer in network.layers if hasattr(layer, "n_in")), 3)  # the others keep the number
-        x = rng.standard_normal((5, n_in))
-    tape = [y.copy() for y in network.forward(np.asarray(x, np.float64), training)]
+    tape = _tape(network, x, training, rng)
     gradients = _gradients_of_layers(network, tape, rng)
     if loss is not None:
         if targets is None:
@@ -142,21 +151,58 @@ def check_gradients(
 
     worst, worst_error, checked, kinks = None, -1.0, 0, 0
     for gradient in gradients:
+        if isinstance(gradient, _Fault):
+            return gradient.verdict(checked, kinks, tolerance)
         if gradient.analytic.shape != gradient.values.shape:
-            return gradient.verdict(np.inf, (), np.nan, checked, kinks, tolerance)
-        for entry, numeric, noise in gradient.differences(max_entries, rng):
-            if numeric is None:
+            has, wanted = gradient.analytic.shape, gradient.values.shape
+            what = f"the gradient of {gradient.parameter} has shape {has}, but {gradient.parameter} has {wanted}"
+            return gradient.fault(what).verdict(checked, kinks, tolerance)
+        before, too_fast = checked, False
+        for entry, d in gradient.differences(max_entries, rng).items():
+            if d.numeric is None:
                 kinks += 1
+                too_fast |= not d.kink
                 continue
             checked += 1
             a = gradient.analytic[entry]
-            error = abs(a - numeric) / max(abs(a), abs(numeric), noise / tolerance)
+            error = abs(a - d.numeric) / max(abs(a), abs(d.numeric), d.noise / tolerance)
             error = np.inf if np.isnan(error) else error
             if error > worst_error:
-                worst, worst_error = (gradient, entry, numeric), error
+                worst, worst_error = (gradient, entry, d.numeric), error
+        if too_fast and checked == before:
+            what = (
+                f"nothing to compare for {gradient.parameter}: the output jumps with it, however small the step; "
+                "make it smooth, or give another x"
+            )
+            return gradient.fault(what).verdict(checked, kinks, tolerance)
     if worst is None:
         raise ValueError(f"nothing to compare: all {kinks} entries stand at kinks; give another x")
     return worst[0].verdict(worst_error, *worst[1:], checked, kinks, tolerance)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Something wrong that is not one entry of a gradient."""
+
+    layer: int
+    name: str
+    parameter: str
+    what: str
+
+    def verdict(self, checked: int, kinks: int, tolerance: float) -> GradientCheck:
+        """Put it into words."""
+        reason = f"layer {self.layer} ({self.name}): {self.what}"
+        return GradientCheck(
+            np.inf, self.layer, self.name, self.parameter, (), np.nan, np.nan, checked, kinks, tolerance, reason
+        )
+
+
+class _Difference(NamedTuple):
+    """A central difference, how much of it may be rounding, and why there is none (None) if so: at a kink or not."""
+
+    numeric: float | None
+    noise: float
+    kink: bool
 
 
 @dataclass(frozen=True)
@@ -171,45 +217,56 @@ class _Gradient:
     output: Callable[[], np.ndarray]  # with the values as they are now
     c: np.ndarray  # L = Σ c·output()
 
-    def differences(
-        self, max_entries: int, rng: np.random.Generator
-    ) -> Iterator[tuple[tuple[int, ...], float | None, float]]:
-        """Yield entry, central difference (None at a kink) and how much of it may be rounding."""
+    def fault(self, what: str) -> _Fault:
+        """Say what is wrong with the whole array."""
+        return _Fault(self.layer, self.name, self.parameter, what)
+
+    def differences(self, max_entries: int, rng: np.random.Generator) -> dict[tuple[int, ...], _Difference]:
+        """Return the differences by entry; those that could not be compared were tried again with a smaller step."""
         entries = list(np.ndindex(self.values.shape))
         if len(entries) > max_entries:
             entries = [entries[i] for i in sorted(rng.choice(len(entries), max_entries, replace=False))]
         y = self.output()
-        for entry in entries:
-            h = STEP * max(1.0, abs(float(self.values[entry])))
-            coarse, coarse_bend = self._difference(entry, h, y)
-            fine, fine_bend = self._difference(entry, h / 2.0, y)
-            noise = np.finfo(np.float64).eps * (1.0 + np.sum(np.abs(self.c * y))) / h
-            smooth = KINK * max(abs(coarse), abs(fine)) + noise / KINK
-            kink = abs(coarse - fine) > smooth or abs(coarse_bend - 2.0 * fine_bend) > smooth
-            yield entry, None if kink else float((4.0 * fine - coarse) / 3.0), float(noise)
+        found = {entry: self._difference(entry, STEP, y) for entry in entries}
+        some = any(d.numeric is not None for d in found.values())
+        for entry, d in found.items():
+            if d.numeric is None and not (d.kink and some):
+                found[entry] = self._difference(entry, STEP * SMALLER, y)
+        return found
 
-    def _difference(self, entry: tuple[int, ...], h: float, y: np.ndarray) -> tuple[float, float]:
-        """Return (L(+h) − L(−h))/2h, and (L(+h) − 2L(0) + L(−h))/h, which is how much the slope changes."""
+    def _difference(self, entry: tuple[int, ...], step: float, y: np.ndarray) -> _Difference:
+        """Compare the slopes over h and h/2, above and below."""
+        h = step * max(1.0, abs(float(self.values[entry])))
+        above, below = self._slopes(entry, h, y)
+        near_above, near_below = self._slopes(entry, h / 2.0, y)
+        coarse, fine = (above + below) / 2.0, (near_above + near_below) / 2.0
+        noise = float(np.finfo(np.float64).eps * (1.0 + np.sum(np.abs(self.c * y))) / h)
+        smooth = KINK * max(abs(coarse), abs(fine)) + noise / KINK * (step / STEP)  # the last as large at every step
+        if abs(coarse - fine) > smooth or abs(above - below - 2.0 * (near_above - near_below)) > smooth:
+            return _Difference(None, noise, abs(above - near_above) <= smooth or abs(below - near_below) <= smooth)
+        return _Difference((4.0 * fine - coarse) / 3.0, noise, False)
+
+    def _slopes(self, entry: tuple[int, ...], h: float, y: np.ndarray) -> tuple[float, float]:
+        """Return (L(+h) − L(0))/h and (L(0) − L(−h))/h."""
         value = self.values[entry]
         self.values[entry] = value + h
         above = self.output() - y
         self.values[entry] = value - h
-        below = self.output() - y
+        below = y - self.output()
         self.values[entry] = value
-        return float(np.sum(self.c * (above - below))) / (2.0 * h), float(np.sum(self.c * (above + below))) / h
+        return float(np.sum(self.c * above)) / h, float(np.sum(self.c * below)) / h
 
     def verdict(
         self, error: float, entry: tuple[int, ...], numeric: float, checked: int, kinks: int, tolerance: float
     ) -> GradientCheck:
         """Put the worst entry into words."""
-        where = f"layer {self.layer} ({self.name}): the gradient of {self.parameter}"
-        fits = self.analytic.shape == self.values.shape
-        a = float(self.analytic[entry]) if fits else np.nan
+        a = float(self.analytic[entry])
         reason = ""
-        if not fits:
-            reason = f"{where} has shape {self.analytic.shape}, but {self.parameter} has {self.values.shape}"
-        elif error > tolerance:
-            reason = f"{where} at {list(entry)} is {a:.10g}, but the central difference is {numeric:.10g}"
+        if error > tolerance:
+            reason = (
+                f"layer {self.layer} ({self.name}): the gradient of {self.parameter} at {list(entry)} is {a:.10g}, "
+                f"but the central difference is {numeric:.10g}"
+            )
         return GradientCheck(
             float(error), self.layer, self.name, self.parameter, entry, a, numeric, checked, kinks, tolerance, reason
         )
@@ -229,27 +286,140 @@ def _as_network(subject: Network | Layer) -> Network:
     return network
 
 
-def _gradients_of_layers(network: Network, tape: list[np.ndarray], rng: np.random.Generator) -> Iterator[_Gradient]:
-    """Yield every gradient of every layer, from the last layer to the first."""
+def _tape(network: Network, x: np.ndarray | None, training: bool, rng: np.random.Generator) -> list[np.ndarray]:
+    """Run the layers one by one, each on a copy of its input; return all inputs, and the last output."""
+    given = x is not None
+    if x is None:
+        n_in = next((layer.n_in for layer in network.layers if hasattr(layer, "n_in")), 3)  # the others keep the number
+        x = rng.standard_normal((5, n_in))
+    tape = [np.array(x, np.float64, order="C")]
+    if tape[0].ndim != 2:
+        raise ValueError(f"x: an array of shape {tape[0].shape} is not (samples, features)")
+    for layer in walk(network.layers):
+        layer.training = training
+    for i, layer in enumerate(network.layers):
+        given = given or hasattr(layer, "n_in")
+        try:
+            y = layer.forward(tape[-1].copy())
+        except Exception as error:
+            if given:
+                raise
+            raise ValueError(
+                f"layer {i} ({layer!r}): forward fails for {tape[-1].shape[1]} features, a guess: "
+                f"give x, or set n_in on the layer ({error})"
+            ) from error
+        if np.ndim(y) != 2:
+            what = f"{type(y).__name__} of shape {np.shape(y)}"
+            raise ValueError(f"layer {i} ({layer!r}): forward must return an array (n, d), not {what}")
+        tape.append(np.array(y, np.float64, order="C"))
+    return tape
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One layer, with the input that it gets in the network and random numbers that stay the same."""
+
+    network: Network
+    index: int
+    x: np.ndarray
+    dy: np.ndarray
+    streams: Streams
+
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
+        return self.network.layers[self.index]
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The layer's parameters, by their names in it: ``"W"``, or ``"1.W"`` inside a container."""
+        split = [(p.name.split(".", 1), p) for p in self.network.parameters]
+        return {name: p for (place, name), p in split if place == str(self.index)}
+
+    def output(self) -> np.ndarray:
+        """Return y for x and the parameters as they are now."""
+        self._hold_streams()
+        return np.array(self.layer.forward(self.x))
+
+    def _hold_streams(self) -> None:
+        for inner in walk([self.layer]):
+            inner.streams = copy.deepcopy(self.streams)  # the same random masks every time
+
+    def run(self, told: bool = False) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
+        """Run forward and backward on copies, with `out` if told.
+
+        Returns
+        -------
+        results : dict
+            y, and the gradients: under ``"x"``, and under each parameter's name.
+        faults : list of (str, str)
+            What was changed that is not the layer's to change.
+        """
+        self._hold_streams()
+        self.network.grads[...] = 1.0  # a layer that adds to its gradient instead of writing it is wrong by 1
+        x, dy = self.x.copy(), self.dy.copy()
+        y_out, dx_out = ([np.full(a.shape, np.nan)] if told else [] for a in (dy, x))
+        y = np.array(self.layer.forward(x, *y_out), np.float64)
+        remedy = "in place; write into out, or into a new array"
+        faults = [] if np.array_equal(x, self.x, equal_nan=True) else [("x", f"forward changes x {remedy}")]
+        seen = y.copy()
+        dx = np.array(self.layer.backward(dy, x, seen, *dx_out), np.float64)
+        for name, before, after in (("x", self.x, x), ("y", y, seen), ("dy", self.dy, dy)):
+            if not np.array_equal(before, after, equal_nan=True):
+                faults.append((name, f"backward changes {name} {remedy}"))
+        gradients = {name: self.network.grads[p.where].reshape(p.shape).copy() for name, p in self.parameters.items()}
+        return {"y": y, "x": dx, **gradients}, faults
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield where the layer breaks its contract: the array, and a sentence."""
+        first, changed = self.run()
+        yield from changed
+        yield from self._replaced()
+        second, _ = self.run()
+        for name, call in _differing(first, second):
+            yield name, f"{call} gives another result the second time; use nothing but its arguments and the parameters"
+        if first["x"].shape != self.x.shape:
+            return
+        told, changed = self.run(told=True)
+        yield from changed
+        yield from self._replaced()
+        for name, call in _differing(first, told):
+            remedies = {"y": "fill out with y", "x": "fill out with dx"}
+            remedy = remedies.get(name, f"write the gradient of {name} as without")
+            yield name, f"{call} gives another result when told where to write (out=); {remedy}"
+
+    def _replaced(self) -> Iterator[tuple[str, str]]:
+        """Yield the arrays that are no longer views of the network's flat vectors."""
+        for name, p in self.parameters.items():
+            for flat, attribute in ((self.network.params, p.attribute), (self.network.grads, f"d{p.attribute}")):
+                view = flat[p.where]
+                if view.size and not np.shares_memory(np.asarray(getattr(p.layer, attribute)), view):
+                    path = name.removesuffix(p.attribute)
+                    yield name, f"{path}{attribute} was replaced; write into it: self.{attribute}[...] = …"
+
+
+def _differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
+    """Yield the results that differ between two runs, and the method that they come from."""
+    for name in a:
+        if a[name].shape != b[name].shape or not np.allclose(a[name], b[name], SAME, SAME, equal_nan=True):
+            yield name, "forward" if name == "y" else "backward"
+
+
+def _gradients_of_layers(
+    network: Network, tape: list[np.ndarray], rng: np.random.Generator
+) -> Iterator[_Gradient | _Fault]:
+    """Yield every gradient of every layer, from the last layer to the first, or how it breaks its contract."""
     for i in range(len(network.layers) - 1, -1, -1):
-        layer, x = network.layers[i], tape[i]
-        streams = copy.deepcopy(network.streams)
-
-        def output(layer: Layer = layer, x: np.ndarray = x, streams: Streams = streams) -> np.ndarray:
-            for inner in walk([layer]):
-                inner.streams = copy.deepcopy(streams)  # the same random masks every time
-            return np.array(layer.forward(x))
-
-        y = output()
-        c = rng.standard_normal(y.shape)
-        parameters = [p for p in network.parameters if p.name.split(".")[0] == str(i)]
-        network.grads[...] = 1.0  # a layer that adds to its gradient instead of writing it is wrong by 1
-        dx = np.array(layer.backward(c, x, y))
-        gradients = [np.array(getattr(p.layer, f"d{p.attribute}")) for p in parameters]
-        yield _Gradient(i, repr(layer), "x", x, dx, output, c)
-        for p, gradient in zip(parameters, gradients, strict=True):
-            name = p.name.split(".", 1)[1]
-            yield _Gradient(i, repr(layer), name, getattr(p.layer, p.attribute), gradient, output, c)
+        dy = rng.standard_normal(tape[i + 1].shape)
+        trial = _Trial(network, i, tape[i], dy, copy.deepcopy(network.streams))
+        name = repr(trial.layer)
+        for parameter, what in trial.faults():
+            yield _Fault(i, name, parameter, what)
+        results, _ = trial.run()
+        yield _Gradient(i, name, "x", trial.x, results["x"], trial.output, dy)
+        for parameter, p in trial.parameters.items():
+            values = network.params[p.where].reshape(p.shape)
+            yield _Gradient(i, name, parameter, values, results[parameter], trial.output, dy)
 
 
 def _gradient_of_loss(network: Network, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> _Gradient:

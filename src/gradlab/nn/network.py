@@ -205,8 +205,8 @@ class Network:
             raise ValueError(f"dlogits of shape {dlogits.shape} do not fit logits of shape {tape[-1].shape}")
         if dlogits.dtype != self.dtype:
             dlogits = dlogits.astype(self.dtype)
-        if isinstance(tape, Tape) and tape.plan.training is not self._training:
-            self._switch(tape.plan.training)  # something was predicted since
+        if isinstance(tape, Tape) and tape.training is not self._training:
+            self._switch(tape.training)  # something was predicted since
         return backward(self.layers, dlogits, tape)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:

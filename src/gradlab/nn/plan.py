@@ -7,23 +7,34 @@ the bias rides in the matrix product: [x 1]·[W; b] is xW + b, and [x 1]ᵀ·dy 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.arrays import KEPT_SHAPES
 from gradlab.nn.layers import Dense, Layer, check_features
-
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
+from gradlab.nn.recording import Call, Rooms, note_calls
 
 
 class Tape(list[np.ndarray]):
-    """The activations of one pass, [x0, x1, … xL], and the plan that filled them."""
+    """The activations of one pass, [x0, x1, … xL], and the plan that filled them, as long as there is one.
+
+    It is held weakly: a plan and its tape would otherwise keep each other, and all their arrays, until Python looks for
+    such circles.
+    """
 
     def __init__(self, arrays: Sequence[np.ndarray], plan: Plan):
         super().__init__(arrays)
-        self.plan = plan
+        self._plan = weakref.ref(plan)
+        self.training = plan.training
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan; None if its network has given it up."""
+        return self._plan()
 
 
 class Plan:
@@ -46,6 +57,7 @@ class Plan:
         self._with_ones = [_features_first(x.shape, x.dtype)]
         self.tape = Tape([_usual(self._with_ones[0])], self)
         np.copyto(self.tape[0], x)
+        self._rooms: Rooms = {}
         self._forward: list[Call] = []
         for i, layer in enumerate(layers):
             if _is_ours(layer):
@@ -85,6 +97,8 @@ class Plan:
         layer, x, y = self._layers[i], self.tape[i], self.tape[i + 1]
         if isinstance(layer, Dense) and layer.joint is not None and _is_ours(layer):
             return [_product(layer.joint.mT, self._with_ones[i], y.mT)]
+        if type(layer) in ACTIVATIONS.values():
+            return note_calls(self._rooms, layer.forward, x, y)
         if _is_ours(layer):
             return [(layer.forward, (x, y))]
         return [(_forward_of_ones_own, (layer, x, y))]
@@ -93,6 +107,8 @@ class Plan:
         layer, x, y, dx, dy = self._layers[i], self.tape[i], self.tape[i + 1], self.deltas[i], self.deltas[i + 1]
         if isinstance(layer, Dense) and layer.djoint is not None and _is_ours(layer):
             return [_product(self._with_ones[i], dy, layer.djoint), _product(layer.W, dy.mT, dx.mT)]
+        if type(layer) in ACTIVATIONS.values():
+            return note_calls(self._rooms, layer.backward, dy, x, y, dx)
         if _is_ours(layer):
             return [(layer.backward, (dy, x, y, dx))]
         return [(_backward_of_ones_own, (layer, dy, x, y, dx))]
@@ -119,8 +135,8 @@ class Plans:
 
 def backward(layers: Sequence[Layer], dy: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the deltas of a pass; by the tape's plan, or step by step for arrays that are in none."""
-    if isinstance(tape, Tape):
-        return tape.plan.backward(dy)
+    if isinstance(tape, Tape) and (plan := tape.plan) is not None:
+        return plan.backward(dy)
     deltas = [dy] * len(tape)
     for i in range(len(layers) - 1, -1, -1):
         deltas[i] = dy = layers[i].backward(dy, tape[i], tape[i + 1])
