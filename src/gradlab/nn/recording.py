@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-Rooms = dict[tuple[tuple[int, ...], tuple[int, ...], int], np.ndarray]  # by shape, strides and number
+Rooms = dict[tuple[tuple[int, ...], tuple[int, ...], float | str], np.ndarray]  # by shape, strides and what they hold
 
 
 class _Noting(np.ndarray):
@@ -27,7 +27,7 @@ class _Noting(np.ndarray):
 
     def scratch(self, number: int) -> _Noting:
         """Return the scratch array of this shape and number, made at the first request."""
-        key = self.shape, self.strides, number
+        key = self.shape, self.strides, f"scratch {number}"
         if key not in self.rooms:
             self.rooms[key] = np.empty_like(self, subok=False)
         room = self.rooms[key].view(_Noting)
@@ -38,13 +38,24 @@ class _Noting(np.ndarray):
         if method != "__call__" or options or out is None or self.calls is None:
             raise TypeError(f"{ufunc} cannot be noted: it is called without a result to write to, or with options")
         result = out[0].view(np.ndarray)
-        plain = [_plain(given, result.dtype) for given in inputs]
-        call: Call = (ufunc, (*plain, result))
-        if ufunc in (np.minimum, np.maximum):  # which take `out` by name only
-            call = (partial(ufunc, out=result), tuple(plain))
+        if ufunc in (np.minimum, np.maximum):  # vectorised for two arrays, not for an array and a number
+            inputs = tuple(x if isinstance(x, np.ndarray) else self._filled(x, result) for x in inputs)
+            call: Call = (
+                partial(ufunc, out=result),
+                tuple(_plain(x, result.dtype) for x in inputs),
+            )  # `out` by name only
+        else:
+            call = (ufunc, (*(_plain(x, result.dtype) for x in inputs), result))
         call[0](*call[1])
         self.calls.append(call)
         return out[0]
+
+    def _filled(self, number: float, like: np.ndarray) -> np.ndarray:
+        """Return an array full of one number, made at the first request."""
+        key = like.shape, like.strides, number
+        if key not in self.rooms:
+            self.rooms[key] = np.full_like(like, number)
+        return self.rooms[key]
 
 
 def _plain(given: Any, dtype: np.dtype) -> np.ndarray:
