@@ -752,3 +752,23 @@ def test_a_class_in_place_of_an_object_is_named():
     x, y = np.zeros((4, 2)), np.zeros(4)
     with pytest.raises(ValueError, match=r"loss: .*BinaryCrossEntropy.* is not a Loss"):
         train(Network(mlp([2, 1])), BinaryCrossEntropy, SGD(), x, y, epochs=1, batch_size=2)
+
+
+def test_training_without_the_inputs_gradient_is_the_same_training():
+    x, y = np.random.default_rng(0).standard_normal((20, 2)), np.arange(20.0) % 2
+    with_it, without = (Network(mlp([2, 4, 1], "tanh")) for _ in range(2))
+    for step in train(with_it, BinaryCrossEntropy(), Adam(), x, y, epochs=3, batch_size=8):
+        assert np.isfinite(step.deltas[0]).all()
+    for step in train(without, BinaryCrossEntropy(), Adam(), x, y, epochs=3, batch_size=8, input_gradient=False):
+        assert np.isnan(step.deltas[0]).all()
+        assert np.isfinite(step.deltas[1]).all()
+    np.testing.assert_array_equal(with_it.params, without.params)
+
+
+def test_divergence_is_named_without_the_inputs_gradient():
+    x, y = np.random.default_rng(0).standard_normal((20, 2)), np.arange(20.0) % 2
+    network = Network(mlp([2, 8, 8, 1], "relu"))
+    with pytest.raises(DivergenceError) as caught:
+        for _ in train(network, SquaredError(), SGD(1e6), x, y, epochs=50, batch_size=8, input_gradient=False):
+            pass
+    assert caught.value.quantity != "delta" or caught.value.layer > 0

@@ -20,7 +20,7 @@ from gradlab.nn.optimizers import OPTIMIZERS, AdamW, Optimizer
 from gradlab.nn.stopping import early_stopping
 from gradlab.nn.training import DivergenceError, Step, train
 
-CACHE = 1_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
+CACHE = 4_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
 RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
 HISTORY = ("running_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -235,6 +235,7 @@ def _epochs(
         l1=training.l1,
         l2=training.l2,
         clip_norm=training.clip_norm,
+        input_gradient=False,
     )
     if training.patience:
         steps = early_stopping(

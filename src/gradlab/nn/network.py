@@ -178,7 +178,9 @@ class Network:
             raise ValueError(f"x: an array of shape {x.shape} is not {wanted}")
         return np.broadcast_to(x, self.replicas + x.shape)
 
-    def backward(self, dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def backward(
+        self, dlogits: np.ndarray, tape: Sequence[np.ndarray], input_gradient: bool = True
+    ) -> list[np.ndarray]:
         """Carry dL/dlogits back through every layer.
 
         With y = f(x) for each layer, the chain rule gives dL/dx from dL/dy; the layer writes the gradients of
@@ -189,7 +191,9 @@ class Network:
         dlogits : ndarray (..., n, k)
             dL/dxL, from a loss.
         tape : list of ndarray
-            From the `forward` pass just before.
+            From a `forward` pass.
+        input_gradient : bool
+            Whether dL/dx0 is wanted. Training has no use for it; without it, it may be nan.
 
         Returns
         -------
@@ -207,7 +211,7 @@ class Network:
             dlogits = dlogits.astype(self.dtype)
         if isinstance(tape, Tape) and tape.training is not self._training:
             self._switch(tape.training)  # something was predicted since
-        return backward(self.layers, dlogits, tape)
+        return backward(self.layers, dlogits, tape, input_gradient)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (..., n, k) of any number of samples, in a new array; nothing is learned from it."""

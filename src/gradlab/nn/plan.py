@@ -76,6 +76,8 @@ class Plan:
                 np.copyto(self.tape[-1], y)
             self._forward += calls
         self._backward: list[Call] = []
+        self._to_input: list[Call] = []
+        self._nan = np.array(np.nan, x.dtype)
         self.deltas: list[np.ndarray] = []
 
     def forward(self, x: np.ndarray) -> Tape:
@@ -84,19 +86,25 @@ class Plan:
         _make(self._forward)
         return self.tape
 
-    def backward(self, dy: np.ndarray) -> list[np.ndarray]:
+    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> list[np.ndarray]:
         """Fill the deltas, [dL/dx0, … dL/dxL], from the last one back, and every gradient."""
         if not self.deltas:
             self.deltas = [_usual(_features_first(x.shape, x.dtype, ones=False), ones=False) for x in self.tape]
             self._backward = [call for i in range(len(self._layers) - 1, -1, -1) for call in self._backward_calls(i)]
+            self._to_input = self._backward[-1:] if _joint(self._layers[0]) else []  # dL/dx0 is all that it makes
+            del self._backward[len(self._backward) - len(self._to_input) :]
         np.copyto(self.deltas[-1], dy)
         _make(self._backward)
+        if input_gradient:
+            _make(self._to_input)
+        elif self._to_input:
+            return [np.broadcast_to(self._nan, self.deltas[0].shape), *self.deltas[1:]]
         return self.deltas
 
     def _forward_calls(self, i: int) -> list[Call]:
         layer, x, y = self._layers[i], self.tape[i], self.tape[i + 1]
-        if isinstance(layer, Dense) and layer.joint is not None and _is_ours(layer):
-            return [_product(layer.joint.mT, self._with_ones[i], y.mT)]
+        if (joint := _joint(layer)) is not None:
+            return [_product(joint[0].mT, self._with_ones[i], y.mT)]
         if type(layer) in ACTIVATIONS.values():
             return note_calls(self._rooms, layer.forward, x, y)
         if _is_ours(layer):
@@ -105,8 +113,9 @@ class Plan:
 
     def _backward_calls(self, i: int) -> list[Call]:
         layer, x, y, dx, dy = self._layers[i], self.tape[i], self.tape[i + 1], self.deltas[i], self.deltas[i + 1]
-        if isinstance(layer, Dense) and layer.djoint is not None and _is_ours(layer):
-            return [_product(self._with_ones[i], dy, layer.djoint), _product(layer.W, dy.mT, dx.mT)]
+        if (joint := _joint(layer)) is not None:
+            weights = joint[0][..., :-1, :]
+            return [_product(self._with_ones[i], dy, joint[1]), _product(weights, dy.mT, dx.mT)]
         if type(layer) in ACTIVATIONS.values():
             return note_calls(self._rooms, layer.backward, dy, x, y, dx)
         if _is_ours(layer):
@@ -133,10 +142,12 @@ class Plans:
         return plan.tape
 
 
-def backward(layers: Sequence[Layer], dy: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
+def backward(
+    layers: Sequence[Layer], dy: np.ndarray, tape: Sequence[np.ndarray], input_gradient: bool = True
+) -> list[np.ndarray]:
     """Return the deltas of a pass; by the tape's plan, or step by step for arrays that are in none."""
     if isinstance(tape, Tape) and (plan := tape.plan) is not None:
-        return plan.backward(dy)
+        return plan.backward(dy, input_gradient)
     deltas = [dy] * len(tape)
     for i in range(len(layers) - 1, -1, -1):
         deltas[i] = dy = layers[i].backward(dy, tape[i], tape[i + 1])
@@ -146,6 +157,13 @@ def backward(layers: Sequence[Layer], dy: np.ndarray, tape: Sequence[np.ndarray]
 def _is_ours(layer: Layer) -> bool:
     """Tell whether a layer is one of gradlab's own, of which it is known that it fills the array that it is given."""
     return type(layer).__module__.startswith("gradlab.nn.")
+
+
+def _joint(layer: Layer) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return [W; b] and its gradient, if this is a Dense in a network."""
+    if isinstance(layer, Dense) and _is_ours(layer) and layer.joint is not None and layer.djoint is not None:
+        return layer.joint, layer.djoint
+    return None
 
 
 def _features_first(shape: tuple[int, ...], dtype: np.dtype, ones: bool = True) -> np.ndarray:

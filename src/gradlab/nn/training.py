@@ -130,6 +130,7 @@ def train(
     l1: float = 0.0,
     l2: float = 0.0,
     clip_norm: float = 0.0,
+    input_gradient: bool = True,
 ) -> Iterator[Step]:
     """Train by backpropagation on mini-batches; yield every step after it is taken.
 
@@ -159,6 +160,9 @@ def train(
         the steps; losses and ``network.grads`` are those of the data alone.
     clip_norm : float
         Largest norm of the whole gradient, penalties included; a longer one is shortened. 0 for no limit.
+    input_gradient : bool
+        Whether ``step.deltas[0]``, the gradient of the input, is wanted. Nothing is trained by it; without it, it may
+        be nan, and a step is a matrix product shorter.
 
     Yields
     ------
@@ -185,7 +189,7 @@ def train(
     ]
     update = _Update(network, optimizer, l1, l2, clip_norm)
     rows = _Rows(network, loss, x, y, weights, generators if shuffle else None)
-    return _steps(network, loss, update, rows, schedule, epochs, batch_size)
+    return _steps(network, loss, update, rows, schedule, epochs, batch_size, input_gradient)
 
 
 def _steps(
@@ -196,6 +200,7 @@ def _steps(
     schedule: Schedule | None,
     epochs: int,
     batch_size: int,
+    input_gradient: bool,
 ) -> Iterator[Step]:
     """Forward, backward, update: the loop itself."""
     n = rows.n
@@ -213,7 +218,8 @@ def _steps(
         y, weights = batches.wanted(start, stop)
         tape = network.forward(batches.x[..., start:stop, :], training=True)
         batches.logits[..., start:stop, :] = tape[-1]
-        deltas = network.backward(loss.gradient(tape[-1], y, weights, slopes[stop - start]), tape)
+        slope = loss.gradient(tape[-1], y, weights, slopes[stop - start])
+        deltas = network.backward(slope, tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
             _raise_if_diverged(network, tape, deltas, epoch, index, last)
         update()
@@ -343,7 +349,7 @@ def _raise_if_diverged(
     """Raise DivergenceError naming the first array of this step with a number that is not finite."""
     last_layer = len(network.layers) - 1
     found: list[tuple[int, str, np.ndarray]] = [(i, "output", y) for i, y in enumerate(tape[1:])]
-    found += [(min(i, last_layer), "delta", deltas[i]) for i in range(last_layer + 1, -1, -1)]
+    found += [(min(i, last_layer), "delta", deltas[i]) for i in range(last_layer + 1, 0, -1)]
     for quantity, vector in (("gradient", network.grads), ("parameters", network.params)):
         found += [(int(p.name.split(".")[0]), quantity, vector[..., p.where]) for p in network.parameters]
     for layer, quantity, array in found:
