@@ -29,6 +29,7 @@ from gradlab.nn import (
     mlp,
     train,
 )
+from gradlab.nn.network import backward, forward
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((13, 3))
@@ -627,3 +628,21 @@ def test_a_network_that_is_given_up_is_given_back_at_once():
     room = weakref.ref(tape[1].base)
     del network, tape
     assert room() is None  # no circle of references waits for the garbage collector
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True}, {"residual": True}])
+def test_a_plan_computes_what_the_plain_passes_do(activation, options):
+    planned = Network(mlp([3, 5, 5, 2], activation, **options))
+    plain = copy.deepcopy(planned)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, dlogits = rng.standard_normal((7, 3)), rng.standard_normal((7, 2))
+        tape = planned.forward(x)
+        deltas = planned.backward(dlogits, tape)
+        expected = forward(plain.layers, x)
+        for one, other in zip(tape, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+        for one, other in zip(deltas, backward(plain.layers, dlogits, expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(planned.grads, plain.grads, rtol=1e-12, atol=1e-13)

@@ -16,9 +16,33 @@ from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import whole
 from gradlab.nn.layers import Dense, Layer, bind, walk
 from gradlab.nn.losses import softmax
-from gradlab.nn.plan import Plans, Tape, backward
+from gradlab.nn.plan import Plans, Tape
 
 ROWS_AT_ONCE = 256  # samples a pass when nothing is learned from it: the tape of a large table stays small
+
+
+def forward(layers: Sequence[Layer], x: np.ndarray) -> list[np.ndarray]:
+    """Run samples through the layers; return the tape [x0, x1, … xL].
+
+    This and `backward` are all of backpropagation. A network makes the same numbers from kept arrays, with fewer
+    calls: see `Plan`.
+    """
+    tape = [x]
+    for layer in layers:
+        tape.append(layer.forward(tape[-1]))
+    return tape
+
+
+def backward(layers: Sequence[Layer], dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Carry dL/dxL back through the layers; return the deltas [dL/dx0, … dL/dxL].
+
+    For each layer, y = f(x), the chain rule gives dL/dx from dL/dy. The layer is told the x that it saw and the y that
+    it gave, which the tape has kept, and writes the gradients of its parameters on the way.
+    """
+    deltas = [dlogits]
+    for layer, x, y in zip(reversed(layers), reversed(tape[:-1]), reversed(tape[1:]), strict=True):
+        deltas.append(layer.backward(deltas[-1], x, y))
+    return deltas[::-1]
 
 
 @dataclass(frozen=True)
@@ -181,10 +205,7 @@ class Network:
     def backward(
         self, dlogits: np.ndarray, tape: Sequence[np.ndarray], input_gradient: bool = True
     ) -> list[np.ndarray]:
-        """Carry dL/dlogits back through every layer.
-
-        With y = f(x) for each layer, the chain rule gives dL/dx from dL/dy; the layer writes the gradients of
-        its parameters into `grads` on the way.
+        """Carry dL/dlogits back through every layer, and fill `grads`.
 
         Parameters
         ----------
@@ -211,7 +232,10 @@ class Network:
             dlogits = dlogits.astype(self.dtype)
         if isinstance(tape, Tape) and tape.training is not self._training:
             self._switch(tape.training)  # something was predicted since
-        return backward(self.layers, dlogits, tape, input_gradient)
+        plan = tape.plan if isinstance(tape, Tape) else None
+        if plan is None:  # arrays of somebody's own, or too many other shapes have come since
+            return backward(self.layers, dlogits, tape)
+        return plan.backward(dlogits, input_gradient)
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (..., n, k) of any number of samples, in a new array; nothing is learned from it."""

@@ -142,18 +142,6 @@ class Plans:
         return plan.tape
 
 
-def backward(
-    layers: Sequence[Layer], dy: np.ndarray, tape: Sequence[np.ndarray], input_gradient: bool = True
-) -> list[np.ndarray]:
-    """Return the deltas of a pass; by the tape's plan, or step by step for arrays that are in none."""
-    if isinstance(tape, Tape) and (plan := tape.plan) is not None:
-        return plan.backward(dy, input_gradient)
-    deltas = [dy] * len(tape)
-    for i in range(len(layers) - 1, -1, -1):
-        deltas[i] = dy = layers[i].backward(dy, tape[i], tape[i + 1])
-    return deltas
-
-
 def _is_ours(layer: Layer) -> bool:
     """Tell whether a layer is one of gradlab's own, of which it is known that it fills the array that it is given."""
     return type(layer).__module__.startswith("gradlab.nn.")

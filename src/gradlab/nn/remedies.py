@@ -10,7 +10,7 @@ import numpy as np
 from gradlab.nn.arrays import as_floats, scratch, with_room
 from gradlab.nn.checks import real, whole
 from gradlab.nn.layers import Layer, check_features, stand_alone
-from gradlab.nn.plan import Plans, backward
+from gradlab.nn.plan import Plans, Tape
 
 
 class BatchNorm(Layer):
@@ -187,7 +187,7 @@ class Residual(Layer):
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
         self._plans = Plans(self.layers)
-        self._tape: list[np.ndarray] = []
+        self._tape: Tape | None = None
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add x to what the layers make of it."""
@@ -198,12 +198,14 @@ class Residual(Layer):
         """Add dy, which came around, to what came through: dL/dx = dy + f'(x)ᵀ·dy."""
         if out is None:
             dy = as_floats(dy)
-        if not self._tape or not np.array_equal(self._tape[0], x):
+        if self._tape is None or self._tape.plan is None or not np.array_equal(self._tape[0], x):
             self._tape = self._plans.forward(as_floats(x), self.training)
-        return np.add(dy, backward(self.layers, dy, self._tape)[0], out)
+        plan = self._tape.plan
+        assert plan is not None
+        return np.add(dy, plan.backward(dy)[0], out)
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_plans": Plans(self.layers), "_tape": []}
+        return vars(self) | {"_plans": Plans(self.layers), "_tape": None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
