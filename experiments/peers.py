@@ -97,7 +97,7 @@ def gradlab(job: Job) -> Callable[[], Weights]:
         network = Network(mlp(job.widths, job.activation), dtype=job.x.dtype)
         network.params[...] = job.first
         optimizer = Adam(job.learning_rate) if job.optimizer == "adam" else SGD(job.learning_rate)
-        options = {"epochs": job.epochs, "batch_size": job.batch_size, "shuffle": False}
+        options = {"epochs": job.epochs, "batch_size": job.batch_size, "shuffle": False, "input_gradient": False}
         steps = train(network, BinaryCrossEntropy(), optimizer, job.x, job.y, **options)
         if job.record:
             from gradlab.flow import FlowRecorder

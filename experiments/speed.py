@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 import platform
 import subprocess
@@ -19,6 +18,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -43,7 +43,7 @@ WORKLOADS = {
     "W2": "breast cancer, 30-64-64-1 sigmoid, Adam, batch 64, 100 epochs",
     "W3": "moons 512, 20 hidden layers of 32, sigmoid, SGD, batch 64, 20 epochs, each layer's gradient norm every step",
     "W4": "digits ≥ 5, 64-512-512-1 ReLU, Adam, batch 256, 20 epochs",
-    "W5": "W1 with 30 seeds, rows shuffled: replicas, 10 in a pass, against a loop of single networks",
+    "W5": "W1 with 30 seeds, rows shuffled: replicas, 15 in a pass, against a loop of single networks",
 }
 TARGETS = {  # their time / ours, at least
     ("W1", "float64"): {"scikit-learn": 6.0, "PyTorch": 9.0, "JAX": 0.7},
@@ -55,12 +55,13 @@ TARGETS = {  # their time / ours, at least
     ("W5", "float32"): {LOOP: 2.2},
     ("whole process", "float64"): {"scikit-learn": 4.0, "PyTorch": 10.0, "JAX": 7.0},
 }
-# Largest relative difference between a final loss and ours. The sums run in another order in every library, and Adam
-# carries the last bit on through a thousand steps: far in float32, little in float64. scikit-learn adds Adam's epsilon
-# to √v before v is divided by 1 − beta2^t, we and the others after, so its first steps differ, whatever the float type.
-TOLERANCE = {"float64": 1e-4, "float32": 0.03}
-TOLERANCE_SKLEARN = 0.03
-REPLICAS, AT_ONCE = 30, 10
+# How far a final loss may be from ours, as a share of it, and the final weights, as a share of the way that ours have
+# gone. Every library sums in another order, and where a gradient is next to nothing Adam takes steps of full length
+# along the last bit of it: that carries far in float32, not in float64. scikit-learn's Adam adds epsilon to √v before
+# v is divided by 1 − beta2^t, ours and the others' after, so its first steps differ whatever the float type.
+LOSS_TOLERANCE = {"float64": 1e-6, "float32": 0.03, "other epsilon": 0.03}
+WEIGHT_TOLERANCE = {"float64": 1e-6, "float32": 0.2, "other epsilon": 0.3}
+REPLICAS, AT_ONCE = 30, 15
 DOUBLINGS = 5
 LAUNCH = """
 import subprocess, sys, time
@@ -82,22 +83,26 @@ class Size:
 
     Attributes
     ----------
-    repetitions, processes, small : int
-        Of trainings, of cold starts, of the small measures.
+    repetitions, large, processes, small : int
+        Of trainings that take less than a second, of those that take longer, of cold starts, of the small measures.
     epochs : int or None
         In place of each workload's own.
     calls : int
         Of one activation in a row.
+    at_once : int
+        Processes at a time; with more than one, their times mean nothing.
     """
 
-    repetitions: int = 5
+    repetitions: int = 15
+    large: int = 5
     processes: int = 5
     small: int = 15
     epochs: int | None = None
     calls: int = 200
+    at_once: int = 1
 
 
-QUICK = Size(repetitions=1, processes=1, small=1, epochs=2, calls=20)
+QUICK = Size(repetitions=1, large=1, processes=1, small=1, epochs=1, calls=10, at_once=4)
 
 
 @dataclass
@@ -149,31 +154,31 @@ class Results:
     peers: list[str]
     comparisons: list[Comparison] = field(default_factory=list)
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
+    apart: dict[str, dict[str, float]] = field(default_factory=dict)  # final weights from ours
     disagreements: list[str] = field(default_factory=list)
     compilation: dict[str, float] = field(default_factory=dict)  # seconds
     memory: dict[str, list[int]] = field(default_factory=dict)  # bytes
     growth: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def of(self, *parts: str) -> list[Comparison]:
-        """Return the comparisons of some parts."""
-        return [c for c in self.comparisons if c.part in parts]
+    def of(self, part: str) -> list[Comparison]:
+        """Return the comparisons of one part."""
+        return [c for c in self.comparisons if c.part == part]
 
 
 def make_job(name: str, dtype: str, epochs: int | None = None) -> Job:
     """Make one of the first four workloads, its rows in an order of their own, its first weights drawn with seed 0."""
     from sklearn.datasets import load_breast_cancer, load_digits, make_moons
 
-    adam, sgd = ("adam", 1e-2), ("sgd", 0.1)
     if name == "W1":
         x, y = make_moons(1000, noise=0.2, random_state=0)
-        network, how = ([2, 32, 32, 1], "sigmoid"), (*adam, 32, 50, False)
+        network, how = ([2, 32, 32, 1], "sigmoid"), ("adam", 1e-2, 32, 50, False)
     elif name == "W2":
         x, y = load_breast_cancer(return_X_y=True)
         x = (x - x.mean(axis=0)) / x.std(axis=0)
         network, how = ([30, 64, 64, 1], "sigmoid"), ("adam", 1e-3, 64, 100, False)
     elif name == "W3":
         x, y = make_moons(512, noise=0.2, random_state=0)
-        network, how = ([2, *[32] * 20, 1], "sigmoid"), (*sgd, 64, 20, True)
+        network, how = ([2, *[32] * 20, 1], "sigmoid"), ("sgd", 0.1, 64, 20, True)
     else:
         x, y = load_digits(return_X_y=True)
         x, y = x / 16.0, y >= 5
@@ -185,10 +190,15 @@ def make_job(name: str, dtype: str, epochs: int | None = None) -> Job:
     return job
 
 
-def final_loss(job: Job, weights: Weights) -> float:
+def flat(weights: Weights) -> np.ndarray:
+    """Return all weights as one vector, in the order of ``Network.params``."""
+    return np.concatenate([array.ravel() for pair in weights for array in pair])
+
+
+def final_loss(job: Job, weights: np.ndarray) -> float:
     """Compute, in float64, the loss of all rows with the weights that somebody's training ended with."""
     network = Network(mlp(job.widths, job.activation))
-    network.params[...] = np.concatenate([array.ravel() for pair in weights for array in pair])
+    network.params[...] = weights
     return float(BinaryCrossEntropy().value(network.decision_function(job.x), job.y))
 
 
@@ -218,47 +228,56 @@ def steps_of(job: Job) -> Iterable[Step]:
 
 
 def compare_trainings(name: str, dtype: str, results: Results, size: Size) -> None:
-    """W1 to W4: one network against each peer. The first run of each warms up, compiles, and gives the loss."""
+    """W1 to W4: one network against each peer. The first run of each warms up, compiles, and gives the weights."""
     job = make_job(name, dtype, size.epochs)
-    runs, losses, first = {}, {}, {}
+    what, runs, ends, warm_up = f"{name} {dtype}", {}, {}, {}
     for peer in ["gradlab", *results.peers]:
         run = runs[peer] = PEERS[peer](job)
         start = time.process_time()
-        losses[peer] = final_loss(job, run())
-        first[peer] = time.process_time() - start
-    seconds = interleave(runs, size.repetitions)
-    what = f"{name} {dtype}"
-    note_losses(results, what, losses, dtype)
+        weights = run()
+        warm_up[peer] = time.process_time() - start
+        ends[peer] = flat(weights).astype(np.float64)
+    check_same_work(results, what, job, job.first, ends)
+    seconds = interleave(runs, size.large if name == "W4" else size.repetitions)
     for peer in results.peers:
         target = TARGETS.get((name, dtype), {}).get(peer)
         results.comparisons.append(Comparison("training", what, peer, seconds["gradlab"], seconds[peer], target))
     if "JAX" in runs:
-        results.compilation[what] = first["JAX"] - float(np.median(seconds["JAX"]))
+        results.compilation[what] = warm_up["JAX"] - float(np.median(seconds["JAX"]))
 
 
-def note_losses(results: Results, what: str, losses: dict[str, float], dtype: str) -> None:
-    """Keep the final losses, and say which differ from ours by more than they may."""
-    results.losses[what] = losses
-    own = losses["gradlab"]
-    for peer, loss in losses.items():
-        allowed = TOLERANCE_SKLEARN if peer == "scikit-learn" else TOLERANCE[dtype]
-        if not math.isclose(loss, own, rel_tol=allowed):
-            results.disagreements.append(f"{what}: the loss of {peer} is {loss:.8g}, ours {own:.8g}")
+def check_same_work(results: Results, what: str, job: Job, first: np.ndarray, ends: dict[str, np.ndarray]) -> None:
+    """Keep final losses and distances of final weights (..., P), and say which are not ours."""
+    own = ends["gradlab"]
+    way = float(np.linalg.norm(own - first))
+    losses = {name: [final_loss(job, w) for w in np.atleast_2d(end)] for name, end in ends.items()}
+    results.losses[what] = {name: float(np.mean(values)) for name, values in losses.items()}
+    results.apart[what] = {name: float(np.linalg.norm(end - own)) / way for name, end in ends.items()}
+    for name in ends:
+        is_other = name == "scikit-learn" and job.optimizer == "adam"
+        kind = "other epsilon" if is_other else str(job.x.dtype)
+        apart = results.apart[what][name]
+        if not np.allclose(losses[name], losses["gradlab"], rtol=LOSS_TOLERANCE[kind], atol=0.0):
+            pair = results.losses[what][name], results.losses[what]["gradlab"]
+            results.disagreements.append(f"{what}: the final loss of {name} is {pair[0]:.8g}, ours {pair[1]:.8g}")
+        if not apart <= WEIGHT_TOLERANCE[kind]:
+            results.disagreements.append(f"{what}: {name} ends {apart:.2g} of our way from where we end")
 
 
 def compare_replicas(dtype: str, results: Results, size: Size) -> None:
     """W5: thirty networks side by side against one after the other."""
     job = make_job("W1", dtype, size.epochs)
-    ends: dict[str, list[np.ndarray]] = {}
+    ends: dict[str, np.ndarray] = {}
 
     def train_all(name: str, seeds: Sequence[int | list[int]]) -> None:
-        ends[name] = []
+        params = []
         for seed in seeds:
             network = Network(mlp(job.widths, job.activation), seed=seed, dtype=dtype)
             optimizer = Adam(job.learning_rate)
             options: Any = {"epochs": job.epochs, "batch_size": job.batch_size}
             exhaust(train(network, BinaryCrossEntropy(), optimizer, job.x, job.y, **options))
-            ends[name].append(BinaryCrossEntropy().value(network.decision_function(job.x), job.y))
+            params.append(np.atleast_2d(network.params).astype(np.float64))
+        ends[name] = np.concatenate(params)
 
     chunks = [list(range(i, i + AT_ONCE)) for i in range(0, REPLICAS, AT_ONCE)]
     runs: dict[str, Callable[[], object]] = {
@@ -266,19 +285,18 @@ def compare_replicas(dtype: str, results: Results, size: Size) -> None:
         LOOP: partial(train_all, LOOP, range(REPLICAS)),
     }
     interleave(runs, 1)
-    seconds = interleave(runs, size.repetitions)
-    losses = {name: float(np.mean(np.hstack(values))) for name, values in ends.items()}
-    note_losses(results, f"W5 {dtype}", losses, dtype)
+    seconds = interleave(runs, size.large)
+    first = Network(mlp(job.widths, job.activation), seed=range(REPLICAS), dtype=dtype).params
+    check_same_work(results, f"W5 {dtype}", job, first, ends)
     target = TARGETS["W5", dtype][LOOP]
-    results.comparisons.append(
-        Comparison("training", f"W5 {dtype}", LOOP, seconds["gradlab"], seconds[LOOP], target),
-    )
+    ours, theirs = seconds["gradlab"], seconds[LOOP]
+    results.comparisons.append(Comparison("training", f"W5 {dtype}", LOOP, ours, theirs, target))
 
 
 def launch(*arguments: str) -> tuple[float, int]:
     """Run Python in a process of its own; return its seconds of wall time and its peak memory, 0 if not known."""
     command = [sys.executable, "-S", "-c", LAUNCH, sys.executable, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, most = done.stdout.split()
     return float(seconds), int(most)
 
@@ -291,8 +309,9 @@ def compare_processes(results: Results, size: Size) -> None:
         seconds: dict[str, list[float]] = {peer: [] for peer in ["gradlab", *results.peers]}
         results.memory = {peer: [] for peer in seconds}
         for repetition in range(size.processes + (size.processes > 1)):
-            for peer in seconds:
-                wall, most = launch(str(HERE / "peers.py"), peer, str(file))
+            with ThreadPoolExecutor(size.at_once) as pool:
+                found = list(pool.map(lambda peer: launch(str(HERE / "peers.py"), peer, str(file)), seconds))
+            for peer, (wall, most) in zip(seconds, found, strict=True):
                 if repetition or size.processes == 1:  # the first fills the file cache
                     seconds[peer].append(wall)
                     results.memory[peer].append(most)
@@ -326,7 +345,7 @@ def compare_products(results: Results, size: Size) -> None:
     runs: dict[str, Callable[[], object]] = {"gradlab": lambda: exhaust(steps_of(job))}
     runs |= {name: partial(multiply, name) for name in products}
     interleave(runs, 1)
-    seconds = interleave(runs, size.repetitions)
+    seconds = interleave(runs, size.large)
     for name, against, target in (
         ("all", "its matrix products alone", 1.35),
         ("learning", "the same without dx of the first layer, which learning does not need", None),
@@ -429,11 +448,11 @@ def measure_growth(results: Results, size: Size) -> None:
             depth, width, samples, replicas = (standard | {what: value}).values()
             x, y = generator.normal(size=(samples, 2)), generator.integers(2, size=samples)
             network = Network(mlp([2, *[width] * depth, 1], "sigmoid"), seed=range(replicas) if replicas > 1 else 0)
-            options: Any = {"epochs": 1 + size.repetitions * epochs, "batch_size": 32}
+            options: Any = {"epochs": 1 + size.large * epochs, "batch_size": 32}
             steps = iter(train(network, BinaryCrossEntropy(), Adam(), x, y, **options))
             exhaust(islice(steps, samples // 32))
             runs[str(value)] = lambda steps=steps, n=samples // 32 * epochs: exhaust(islice(steps, n))
-        seconds = interleave(runs, size.repetitions)
+        seconds = interleave(runs, size.large)
         medians = np.array([np.median(seconds[str(value)]) for value in sizes]) / epochs
         slope = float(np.polyfit(np.log2(sizes), np.log2(medians), 1)[0])
         last = float(np.log2(medians[-1] / medians[-2]))
@@ -467,28 +486,29 @@ def describe_machine(peers: Sequence[str]) -> dict[str, str]:
     }
 
 
-def markdown(results: Results, quick: bool) -> str:
+def markdown(results: Results, size: Size) -> str:
     """Write the tables."""
     machine = results.machine
     lines = ["# Speed", ""]
-    if quick:
+    if size is QUICK:
         lines += ["A quick look: one repetition of a few epochs. These numbers mean little.", ""]
     lines += [
-        "Made by `python experiments/speed.py`. Ratios are those of medians, in brackets the least and the largest of "
-        "one repetition. Absolute times are those of one machine, and of whatever else it did meanwhile.",
+        "Made by `python experiments/speed.py`. Ratios are those of medians, in brackets the least and the "
+        "largest of one repetition. Absolute times are those of one machine, and of whatever else it did meanwhile.",
         "",
         "| | |",
         "|---|---|",
         *[f"| {name} | {value} |" for name, value in machine.items()],
         "",
-        f"OpenBLAS picks its kernels by the processor, here `{machine['BLAS kernel']}`. On a processor newer than it is"
-        " it may fall back to `Haswell` (AVX2) where those for AVX-512 are up to twice as fast; the environment "
-        "variable `OPENBLAS_CORETYPE=SkylakeX` selects these. Nothing is set here. PyTorch and JAX bring kernels of "
-        "their own, so the ratios to them depend on it where matrix products weigh most: in W4.",
+        f"The kernel in use is `{machine['BLAS kernel']}`. OpenBLAS picks it by the processor: on one newer than itself"
+        " it may fall back to `Haswell` (AVX2) where the kernels for AVX-512 are up to twice as fast; the environment "
+        "variable `OPENBLAS_CORETYPE=SkylakeX` selects those. This program leaves it as it is. PyTorch and JAX bring "
+        "kernels of their own, so the ratios to them depend on it where matrix products weigh most: in W4.",
         "",
         "## Training",
         "",
-        "CPU time of the process on one thread, everybody in turn in one process after a warm-up, from the same first "
+        f"CPU time of the process on one thread, {size.repetitions} times ({size.large} in W4 and W5) after a warm-up, "
+        "everybody in turn in one process, from the same first "
         "weights, with the same batches and the same optimizer. Their time / ours: above 1 we are faster.",
         "",
         *[f"- {name}: {what}" for name, what in WORKLOADS.items()],
@@ -503,10 +523,13 @@ def markdown(results: Results, quick: bool) -> str:
         "|---|--:|",
         *[f"| {what} | {seconds:.2f} |" for what, seconds in results.compilation.items()],
         "",
-        "The final losses over all rows, which show that the work was the same. They may differ from ours by "
-        f"{TOLERANCE['float64']:g} of it in float64 and {TOLERANCE['float32']:g} in float32, where every library sums "
-        f"in another order; scikit-learn's by {TOLERANCE_SKLEARN:g}, because its Adam adds epsilon to √v before v is "
-        "divided by 1 − beta2^t, ours after.",
+        "That the work was the same: the final loss over all rows, and in brackets how far the final weights are from "
+        "ours, as a share of the way that ours have gone. Allowed are "
+        f"{LOSS_TOLERANCE['float64']:g} of the loss and {WEIGHT_TOLERANCE['float64']:g} of the way in float64. In "
+        "float32, where each library sums in another order and Adam takes steps of full length along what rounding "
+        f"leaves of a gradient next to nothing, {LOSS_TOLERANCE['float32']:g} and {WEIGHT_TOLERANCE['float32']:g}. "
+        f"With scikit-learn's Adam {LOSS_TOLERANCE['other epsilon']:g} and {WEIGHT_TOLERANCE['other epsilon']:g}: it "
+        "adds epsilon to √v before v is divided by 1 − beta2^t, ours after, so its first steps are not quite ours.",
         "",
         *_loss_table(results),
         "",
@@ -519,7 +542,7 @@ def markdown(results: Results, quick: bool) -> str:
         *_memory_table(results),
         "## Costs",
         "",
-        "Ours / the other: a bound is met from below. The two recordings and the bar are compared with the same "
+        "Ours / the other: a bound is met from below. Recording and the bar are compared with the same "
         "training left alone; imports are timed on the wall, in fresh processes.",
         "",
         *_comparison_table(results.of("cost"), 1e3, "ms"),
@@ -558,8 +581,9 @@ def _loss_table(results: Results) -> list[str]:
     names = ["gradlab", *results.peers, LOOP]
     lines = [f"| | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
     for what, losses in results.losses.items():
-        cells = " | ".join(f"{losses[name]:.6f}" if name in losses else "" for name in names)
-        lines.append(f"| {what} | {cells} |")
+        apart = {name: "" if name == "gradlab" else f" ({a:.1g})" for name, a in results.apart[what].items()}
+        cells = [f"{losses[name]:.6f}{apart[name]}" if name in losses else "" for name in names]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
     return lines + [f"\nDISAGREES: {line}" for line in results.disagreements]
 
 
@@ -590,7 +614,7 @@ def draw(results: Results, file: Path) -> None:
         LOOP: (COLOURS["softplus"], "D"),
     }
     groups: dict[str, list[Comparison]] = {}
-    for c in results.of("training", "process"):
+    for c in results.of("training") + results.of("process"):
         groups.setdefault(c.what, []).append(c)
     with rc_context(STYLE):
         _figure(results, groups, looks).savefig(file)
@@ -608,7 +632,7 @@ def _figure(results: Results, groups: dict[str, list[Comparison]], looks: dict[s
         "W5": "30 seeds of W1 at once",
         "whole process": "W1 from a cold start, wall time",
     }
-    figure = Figure(figsize=(8.0, 1.6 + 0.25 * sum(len(g) + 1 for g in groups.values())))
+    figure = Figure(figsize=(8.0, 1.6 + 0.22 * sum(len(g) + 1 for g in groups.values())))
     ax = figure.add_subplot()
     ax.axvline(1.0, color="black", linewidth=1.2)
     places, names, y = [], [], 0.0
@@ -623,7 +647,7 @@ def _figure(results: Results, groups: dict[str, list[Comparison]], looks: dict[s
             colour, marker = looks[c.against]
             ax.plot([1.0, c.ratio], [y, y], color=colour, linewidth=1.5, alpha=0.5)
             ax.plot(c.ratio, y, marker, color=colour, markersize=6)
-            ratio = f"{c.ratio:.1f}" if c.ratio >= 10 else f"{c.ratio:.2g}"
+            ratio = f"{c.ratio:.1f}" if c.ratio >= 1 else f"{c.ratio:.2f}"
             ax.annotate(
                 f"{c.against} {ratio}", (max(c.ratio, 1.0), y), xytext=(7, 0), textcoords="offset points", va="center",
                 color=colour, fontsize=8.5,
@@ -705,8 +729,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables, write them; return the exit code."""
     given = parse(arguments)
     results = Results(describe_machine(given.peers), given.peers)
-    measure(results, QUICK if given.quick else Size())
-    table = markdown(results, given.quick)
+    size = QUICK if given.quick else Size()
+    measure(results, size)
+    table = markdown(results, size)
     print(table)
     if given.out is not None:
         write(results, table, given.out)

@@ -38,7 +38,7 @@ def sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     e^x overflows for large x. But σ(x) rounds to 1 from x = 37 on, so taking e^40 for everything above
     changes no result.
     """
-    np.minimum(x, 40.0, out=out)
+    x.clip(-np.inf, 40.0, out=out)  # NumPy has vector code for it, and for the minimum with a number it has not
     np.exp(out, out)
     one_plus_e = np.add(out, 1.0, scratch(out, 1))
     return np.divide(out, one_plus_e, out)
