@@ -175,8 +175,8 @@ def test_a_step_allocates_no_array():
 
 
 def test_an_allocation_is_seen(monkeypatch):
-    move = Adam._move
-    monkeypatch.setattr(Adam, "_move", lambda self, params, grads: move(self, params, grads * 1.0))
+    step = Adam.step
+    monkeypatch.setattr(Adam, "step", lambda self, params, grads: step(self, params, grads * 1.0))
     kept, most = arrays_of_a_step()
     assert kept == 0
     assert most > ONE_ACTIVATION

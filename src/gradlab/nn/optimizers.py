@@ -1,16 +1,20 @@
 """An optimizer turns gradients into steps; it knows two flat arrays, and no network.
 
-The formulas are PyTorch's, so that results can be compared. Each works in place, on arrays that it keeps
-between steps; numbers that multiply an array are kept as 0-d arrays, which NumPy takes up sooner than floats.
+The formulas are PyTorch's, so that results can be compared. A step is a list of calls on arrays that are kept, written
+down when the first two arrays come; the numbers in it are 0-d arrays, in which each step puts its own.
 """
+
+from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from gradlab.nn.checks import real
+from gradlab.nn.recording import Call
 
 
 class Optimizer(ABC):
@@ -31,6 +35,8 @@ class Optimizer(ABC):
         self.learning_rate = real(f"{type(self).__name__}: learning_rate", learning_rate, 0.0, above=True)
         self.t = 0
         self._shape: tuple[int, ...] | None = None
+        self._arrays: tuple[np.ndarray, np.ndarray] | None = None
+        self._calls: list[Call] = []
 
     def step(self, params: np.ndarray, grads: np.ndarray) -> None:
         """Move params, in place, against their gradients.
@@ -45,27 +51,40 @@ class Optimizer(ABC):
         ValueError
             If the shapes differ from each other, or from the first step's, or params are not floats.
         """
-        if params.shape != self._shape or grads.shape != self._shape:
+        if self._arrays is None or params is not self._arrays[0] or grads is not self._arrays[1]:
             self._start(params, grads)
         self.t += 1
-        self._move(params, grads)
+        self._set_numbers()
+        for call, arguments in self._calls:
+            call(*arguments)
 
     def _start(self, params: np.ndarray, grads: np.ndarray) -> None:
-        if params.shape != grads.shape or self._shape is not None:
+        """Check two arrays, and write down what a step does with them."""
+        if params.shape != grads.shape or self._shape not in (None, params.shape):
             first = f"; the first step had {self._shape}" if self._shape is not None else ""
             raise ValueError(f"params of shape {params.shape}, gradients of shape {grads.shape}{first}")
         if not np.issubdtype(params.dtype, np.floating):
             raise ValueError(f"params of type {params.dtype}: only floats can be moved by a fraction")
-        self._shape = params.shape
-        self._allocate(params)
+        if self._shape is None:
+            self._shape = params.shape
+            self._allocate(params)
+        self._arrays = params, grads
+        self._calls = self._list_calls(params, grads)
 
     @abstractmethod
     def _allocate(self, params: np.ndarray) -> None:
         """Make the arrays that are kept between steps, shaped and typed like params."""
 
     @abstractmethod
-    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
-        """Take step number `t`."""
+    def _set_numbers(self) -> None:
+        """Put the numbers of step `t` where the calls find them."""
+
+    @abstractmethod
+    def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        """Write down the calls of a step."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_arrays": None, "_calls": []}  # the arrays are somebody else's
 
 
 class SGD(Optimizer):
@@ -92,18 +111,24 @@ class SGD(Optimizer):
         self._update = np.zeros_like(params)
         self.velocity = np.zeros_like(params)
 
-    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+    def _set_numbers(self) -> None:
         self._rate[()] = self.learning_rate
+
+    def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        velocity, update = self.velocity, self._update
+        calls: list[Call] = []
         direction = grads
         if self.momentum:
-            np.multiply(self.velocity, self._momentum, self.velocity)
-            np.add(self.velocity, grads, self.velocity)
-            direction = self.velocity
+            calls += [(np.multiply, (velocity, self._momentum, velocity)), (np.add, (velocity, grads, velocity))]
+            direction = velocity
         if self.nesterov:
-            np.multiply(self.velocity, self._momentum, self._update)
-            direction = np.add(self._update, grads, self._update)
-        np.multiply(direction, self._rate, self._update)
-        np.subtract(params, self._update, params)
+            calls += [(np.multiply, (velocity, self._momentum, update)), (np.add, (update, grads, update))]
+            direction = update
+        return [
+            *calls,
+            (np.multiply, (direction, self._rate, update)),
+            (np.subtract, (params, update, params)),
+        ]
 
 
 class RMSProp(Optimizer):
@@ -129,17 +154,22 @@ class RMSProp(Optimizer):
         self._update = np.zeros_like(params)
         self.mean_square = np.zeros_like(params)
 
-    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+    def _set_numbers(self) -> None:
         self._rate[()] = self.learning_rate
-        np.multiply(grads, grads, self._update)
-        np.multiply(self._update, self._rest, self._update)
-        np.multiply(self.mean_square, self._decay, self.mean_square)
-        np.add(self.mean_square, self._update, self.mean_square)
-        np.sqrt(self.mean_square, self._update)
-        np.add(self._update, self._epsilon, self._update)
-        np.divide(grads, self._update, self._update)
-        np.multiply(self._update, self._rate, self._update)
-        np.subtract(params, self._update, params)
+
+    def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        mean_square, update = self.mean_square, self._update
+        return [
+            (np.multiply, (grads, grads, update)),
+            (np.multiply, (update, self._rest, update)),
+            (np.multiply, (mean_square, self._decay, mean_square)),
+            (np.add, (mean_square, update, mean_square)),
+            (np.sqrt, (mean_square, update)),
+            (np.add, (update, self._epsilon, update)),
+            (np.divide, (grads, update, update)),
+            (np.multiply, (update, self._rate, update)),
+            (np.subtract, (params, update, params)),
+        ]
 
 
 class Adam(Optimizer):
@@ -176,22 +206,27 @@ class Adam(Optimizer):
         self.first = np.zeros_like(params)
         self.second = np.zeros_like(params)
 
-    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
-        np.multiply(self.first, self._beta1, self.first)
-        np.add(self.first, grads, self.first)
-        np.multiply(self.second, self._beta2, self.second)
-        np.multiply(grads, grads, self._update)
-        np.add(self.second, self._update, self.second)
+    def _set_numbers(self) -> None:
         # √(v/(1 − beta2^t)) = c·√second. Dividing the fraction's both sides by c leaves epsilon/c in it, and 1/c
         # joins the learning rate and m's constants.
         c = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.t))
         self._epsilon[()] = self.epsilon / c
         self._rate[()] = self.learning_rate * (1.0 - self.beta1) / (1.0 - self.beta1**self.t) / c
-        np.sqrt(self.second, self._update)
-        np.add(self._update, self._epsilon, self._update)
-        np.divide(self.first, self._update, self._update)
-        np.multiply(self._update, self._rate, self._update)
-        np.subtract(params, self._update, params)
+
+    def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        first, second, update = self.first, self.second, self._update
+        return [
+            (np.multiply, (first, self._beta1, first)),
+            (np.add, (first, grads, first)),
+            (np.multiply, (second, self._beta2, second)),
+            (np.multiply, (grads, grads, update)),
+            (np.add, (second, update, second)),
+            (np.sqrt, (second, update)),
+            (np.add, (update, self._epsilon, update)),
+            (np.divide, (first, update, update)),
+            (np.multiply, (update, self._rate, update)),
+            (np.subtract, (params, update, params)),
+        ]
 
 
 class AdamW(Adam):
@@ -229,12 +264,17 @@ class AdamW(Adam):
         self._mask = np.ones_like(params) if self.mask is None else np.array(self.mask, params.dtype)
         self._decay = _number(params, 0.0)
 
-    def _move(self, params: np.ndarray, grads: np.ndarray) -> None:
+    def _set_numbers(self) -> None:
+        super()._set_numbers()
         self._decay[()] = self.learning_rate * self.weight_decay
-        np.multiply(params, self._mask, self._update)
-        np.multiply(self._update, self._decay, self._update)
-        np.subtract(params, self._update, params)
-        super()._move(params, grads)
+
+    def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        return [
+            (np.multiply, (params, self._mask, self._update)),
+            (np.multiply, (self._update, self._decay, self._update)),
+            (np.subtract, (params, self._update, params)),
+            *super()._list_calls(params, grads),
+        ]
 
 
 def _number(like: np.ndarray, value: float) -> np.ndarray:
