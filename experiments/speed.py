@@ -501,8 +501,8 @@ def markdown(results: Results, size: Size) -> str:
         *[f"| {name} | {value} |" for name, value in machine.items()],
         "",
         f"The kernel in use is `{machine['BLAS kernel']}`. OpenBLAS picks it by the processor, unless the environment "
-        "variable `OPENBLAS_CORETYPE` names one; this program leaves it as it is. PyTorch and JAX bring kernels of their "
-        "own, so the ratios to them depend on it, most of all where matrix products weigh most: in W4.",
+        "variable `OPENBLAS_CORETYPE` names one; this program leaves it as it is. PyTorch and JAX bring kernels of "
+        "their own, so the ratios to them depend on it, most of all where matrix products weigh most: in W4.",
         "",
         "## Training",
         "",
