@@ -77,7 +77,8 @@ class Network:
         They become the network's own; a layer that another network owns is copied.
     seed : int or sequence of int
         A sequence makes replicas: the same layers with one set of parameters a seed, side by side in the
-        leading axis of every array. Replica r equals, to the last bit, the network made with its seed alone.
+        leading axis of every array. Replica r equals, to the last bit, the network made with its seed alone, as long as
+        BLAS runs in one thread: with more, a product may be cut elsewhere.
     dtype : float64 or float32
         Of parameters, tape and deltas.
 
