@@ -646,3 +646,15 @@ def test_a_plan_computes_what_the_plain_passes_do(activation, options):
         for one, other in zip(deltas, backward(plain.layers, dlogits, expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(planned.grads, plain.grads, rtol=1e-12, atol=1e-13)
+
+
+def test_weights_that_are_assigned_are_written_where_they_stand():
+    network = Network(mlp([2, 3, 1]))
+    dense = network.layers[0]
+    network.forward(np.ones((4, 2)))
+    dense.W = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    dense.b = 7.0
+    np.testing.assert_array_equal(network.params[:9], [1, 2, 3, 4, 5, 6, 7, 7, 7])
+    np.testing.assert_array_equal(network.forward(np.ones((4, 2)))[1], [[12.0, 14.0, 16.0]] * 4)
+    with pytest.raises(ValueError, match="broadcast"):
+        dense.W = np.ones((3, 3))

@@ -137,6 +137,13 @@ class Dense(Layer):
         self.gain = real("Dense: gain", gain, 0.0, above=True)
         stand_alone(self)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute; in a network, W and b are written where they stand, so that they stay views of it."""
+        if name in ("W", "b") and self.joint is not None:
+            getattr(self, name)[...] = value
+        else:
+            super().__setattr__(name, value)
+
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"W": (self.n_in, self.n_out), "b": (1, self.n_out)}
 
@@ -184,8 +191,8 @@ def walk(layers: Iterable[Layer]) -> Iterator[Layer]:
 
 def bind(layer: Layer, name: str, value: np.ndarray, gradient: np.ndarray) -> None:
     """Give a layer the arrays of one parameter: ``"W"`` becomes its W and its dW."""
-    setattr(layer, name, value)
-    setattr(layer, f"d{name}", gradient)
+    object.__setattr__(layer, name, value)
+    object.__setattr__(layer, f"d{name}", gradient)
 
 
 def stand_alone(layer: Layer) -> None:
