@@ -304,11 +304,7 @@ class _Rows:
         if out is None:
             out = np.empty((*self._replicas, *array.shape[-2:]), array.dtype)
         orders = self._order.reshape(-1, self.n)
-        each = (
-            np.broadcast_to(array, out.shape).reshape(-1, *array.shape[-2:])
-            if array.ndim > 2
-            else [array] * len(orders)
-        )
+        each = array if array.ndim > 2 else [array] * len(orders)  # one a replica, or the same for all
         for source, order, target in zip(each, orders, out.reshape(-1, *array.shape[-2:]), strict=True):
             np.take(source, order, axis=0, out=target, mode="clip")
         return out
