@@ -13,6 +13,7 @@ from gradlab.nn import (
     ELU,
     GELU,
     SELU,
+    Activation,
     Identity,
     LeakyReLU,
     ReLU,
@@ -146,8 +147,37 @@ def test_backward_multiplies_the_slope_by_dy(name):
     activation = CASES[name][0]
     x, dy = grid(np.float64, 700.0), np.random.default_rng(0).standard_normal(grid(np.float64, 700.0).shape)
     y = activation.forward(x)
-    slope = activation.backward(np.ones_like(x), x, y)
-    np.testing.assert_allclose(activation.backward(dy, x, y), slope * dy, rtol=1e-15, atol=0.0)
+    slope = activation.derivative(x, y)
+    np.testing.assert_array_equal(activation.backward(dy, x, y), slope * dy)
+
+
+def test_an_activation_of_ones_own_has_a_derivative_or_a_backward():
+    class ByDerivative(Activation):
+        def forward(self, x, out=None):
+            return np.square(x, out)
+
+        def derivative(self, x, y, out=None):
+            return np.multiply(x, 2.0, out)
+
+    class ByBackward(Activation):
+        def forward(self, x, out=None):
+            return np.square(x, out)
+
+        def backward(self, dy, x, y, out=None):
+            return np.multiply(2.0 * x, dy, out)
+
+    x = np.array([[-1.0, 0.5, 3.0]])
+    for own in (ByDerivative(), ByBackward()):
+        np.testing.assert_array_equal(own.derivative(x, x**2), 2.0 * x)
+        np.testing.assert_array_equal(own.backward(np.full_like(x, 3.0), x, x**2), 6.0 * x)
+
+
+def test_an_activation_without_a_derivative_is_refused():
+    with pytest.raises(TypeError, match="Flat: an activation needs `derivative` or `backward`"):
+
+        class Flat(Activation):
+            def forward(self, x, out=None):
+                return x
 
 
 @both_widths

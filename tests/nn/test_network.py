@@ -18,11 +18,13 @@ from gradlab.nn import (
     Dropout,
     Identity,
     Layer,
+    LeakyReLU,
     Network,
     ReLU,
     Residual,
     RMSProp,
     SoftmaxCrossEntropy,
+    Softsign,
     SquaredError,
     Tanh,
     initializers,
@@ -630,10 +632,36 @@ def test_a_network_that_is_given_up_is_given_back_at_once():
     assert room() is None  # no circle of references waits for the garbage collector
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("options", [{}, {"batch_norm": True}, {"residual": True}])
-def test_a_plan_computes_what_the_plain_passes_do(activation, options):
-    planned = Network(mlp([3, 5, 5, 2], activation, **options))
+def in_rows(*activations):
+    """Layers in which each sequence of activations follows a Dense of another width."""
+    widths = [3, 5, 4, 6, 2]
+    hidden = zip(itertools.pairwise(widths), activations, strict=False)
+    return [layer for (n_in, n_out), row in hidden for layer in (Dense(n_in, n_out), *row)] + [
+        Dense(widths[len(activations)], 2)
+    ]
+
+
+MIXED = {
+    "equal": lambda: in_rows([Tanh()], [Tanh()], [Tanh()]),
+    "two kinds": lambda: in_rows([Tanh()], [ReLU()], [Tanh()]),
+    "two settings": lambda: in_rows([LeakyReLU(0.1)], [LeakyReLU(0.2)], [LeakyReLU(0.1)]),
+    "two in a row": lambda: in_rows([Softsign(), Softsign()], [Softsign()], [ReLU(), Softsign()]),
+    "one object": lambda: in_rows([shared := Tanh()], [shared], [shared]),
+    "first": lambda: [Tanh(), *in_rows([Tanh()])],
+}
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        *(lambda a=a, o=o: mlp([3, 5, 5, 2], a, **o)
+          for a in ACTIVATIONS for o in ({}, {"batch_norm": True}, {"residual": True})),
+        *MIXED.values(),
+    ],
+    ids=[*(f"{a}-{o}" for a in ACTIVATIONS for o in ("plain", "batch_norm", "residual")), *MIXED],
+)  # fmt: skip
+def test_a_plan_computes_what_the_plain_passes_do(layers):
+    planned = Network(layers())
     plain = copy.deepcopy(planned)
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -646,6 +674,18 @@ def test_a_plan_computes_what_the_plain_passes_do(activation, options):
         for one, other in zip(deltas, backward(plain.layers, dlogits, expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(planned.grads, plain.grads, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("layers", MIXED.values(), ids=MIXED)
+def test_replicas_of_mixed_activations_equal_the_networks_alone(layers):
+    together, alone = Network(layers(), seed=SEEDS), [Network(layers(), seed=seed) for seed in SEEDS]
+    dlogits = np.ones((13, 2))
+    for _ in range(2):
+        deltas = together.backward(np.broadcast_to(dlogits, (3, 13, 2)), together.forward(X))
+        for r, network in enumerate(alone):
+            for one, other in zip(deltas, network.backward(dlogits, network.forward(X)), strict=True):
+                np.testing.assert_array_equal(one[r], other)
+            np.testing.assert_array_equal(together.grads[r], network.grads)
 
 
 def test_weights_that_are_assigned_are_written_where_they_stand():

@@ -772,3 +772,31 @@ def test_divergence_is_named_without_the_inputs_gradient():
         for _ in train(network, SquaredError(), SGD(1e6), x, y, epochs=50, batch_size=8, input_gradient=False):
             pass
     assert caught.value.quantity != "delta" or caught.value.layer > 0
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy, SquaredError, lambda: SquaredError(on="sigmoid")])
+@pytest.mark.parametrize("seed", [0, SEEDS], ids=["one", "replicas"])
+def test_slopes_that_are_noted_are_those_of_the_loss(loss, seed):
+    """Weights of 1 take the way that is not noted; n is 4 or 2, so 1/n has no rounding."""
+    noted, weighted = make(seed), make(seed)
+    for one, other in zip(
+        train(noted, loss(), SGD(0.5), X, Y, epochs=3, batch_size=4),
+        train(weighted, loss(), SGD(0.5), X, Y, epochs=3, batch_size=4, weights=np.ones(10)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.deltas[-1], other.deltas[-1])
+    np.testing.assert_array_equal(noted.params, weighted.params)
+
+
+def test_a_loss_of_ones_own_is_asked_at_every_step():
+    class Counting(BinaryCrossEntropy):
+        asked = 0
+
+        def gradient(self, *arguments):
+            self.asked += 1
+            return super().gradient(*arguments)
+
+    loss = Counting()
+    own = fitted(loss=loss)
+    assert loss.asked == 9
+    np.testing.assert_array_equal(own.params, fitted().params)

@@ -313,7 +313,7 @@ def sigmoid_shape(_: Run | None = None) -> Figure:
     """σ and σ' on (−6, 6), the axes through the origin."""
     x = np.arange(-6.0, 6.0, 0.01)
     y = Sigmoid().forward(x)
-    slope = Sigmoid().backward(np.ones_like(x), x, y)
+    slope = Sigmoid().derivative(x, y)
     figure = Figure(figsize=(7.0, 4.2))
     ax = figure.subplots()
     ax.plot(x, y, color=COLOURS["sigmoid"], linewidth=2.5, label="σ(x) = 1 / (1 + e⁻ˣ)")

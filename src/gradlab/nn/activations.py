@@ -1,6 +1,6 @@
-"""An activation bends each number on its own; forward and backward stand next to each other.
+"""An activation bends each number on its own: its function φ and its derivative φ' stand next to each other.
 
-``backward`` multiplies dL/dy by the slope φ'(x), written in whichever of x and y gives it best. Nothing is
+``derivative`` is written in whichever of x and y = φ(x) gives it best; ``backward`` multiplies dL/dy by it. Nothing is
 clipped, nothing overflows, and nothing is computed on a branch that is then thrown away: every formula
 holds on the whole line, in float32 and in float64.
 """
@@ -17,7 +17,9 @@ from gradlab.nn.layers import Layer
 
 
 class Activation(Layer):
-    """A layer without parameters that acts on each number alone, so y is shaped like x.
+    """A layer without parameters that acts on each number alone, y = φ(x), so y is shaped like x.
+
+    An activation of your own needs `forward`, and one of `derivative` and `backward`.
 
     Attributes
     ----------
@@ -27,8 +29,25 @@ class Activation(Layer):
 
     weight_init: ClassVar[str] = "glorot_uniform"
 
+    def __init_subclass__(cls) -> None:
+        if cls.derivative is Activation.derivative and cls.backward is Activation.backward:
+            raise TypeError(f"{cls.__name__}: an activation needs `derivative` or `backward`")
+
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute φ'(x), shaped like x; y is φ(x), and `out`, which does not overlap them, where to write it."""
+        return self.backward(np.ones_like(y), x, y, out)
+
+    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Multiply dL/dy by dy/dx = φ'(x): each number has an effect on its own result alone."""
+        out = self.derivative(x, y, out)
+        return np.multiply(out, dy, out)
+
+    def settings(self) -> dict[str, float]:
+        """Return the numbers that this activation was made with."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, float)}
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value:g}" for name, value in vars(self).items() if isinstance(value, float))
+        settings = ", ".join(f"{name}={value:g}" for name, value in self.settings().items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -53,15 +72,14 @@ class Sigmoid(Activation):
             x, out = with_room(x)
         return sigmoid(x, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4.
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4.
 
         Where y rounds to 1, so from x = 37 on, 1 − y and the slope are 0; on the other side, where y is small but
         not rounded, the slope keeps all its digits.
         """
         out = np.subtract(1.0, y, out)
-        np.multiply(out, y, out)
-        return np.multiply(out, dy, out)
+        return np.multiply(out, y, out)
 
 
 class Tanh(Activation):
@@ -71,11 +89,10 @@ class Tanh(Activation):
         """Compute y = tanh(x)."""
         return np.tanh(as_floats(x) if out is None else x, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by tanh'(x) = 1 − y²."""
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute tanh'(x) = 1 − y²."""
         out = np.multiply(y, y, out)
-        np.subtract(1.0, out, out)
-        return np.multiply(out, dy, out)
+        return np.subtract(1.0, out, out)
 
 
 class ReLU(Activation):
@@ -87,10 +104,9 @@ class ReLU(Activation):
         """Compute y = max(x, 0)."""
         return np.maximum(as_floats(x) if out is None else x, 0.0, out=out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by 1 where x > 0 and by 0 elsewhere, which is the sign of y; at the kink, ReLU'(0) = 0."""
-        out = np.sign(y, out)
-        return np.multiply(out, dy, out)
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute ReLU'(x): 1 where x > 0 and 0 elsewhere, which is the sign of y; at the kink, ReLU'(0) = 0."""
+        return np.sign(as_floats(y) if out is None else y, out)
 
 
 class LeakyReLU(Activation):
@@ -114,11 +130,10 @@ class LeakyReLU(Activation):
         np.multiply(x, self.slope, out)
         return np.maximum(x, out, out=out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by 1 where x > 0 and by slope elsewhere: slope + (1 − slope)·[x > 0]."""
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute 1 where x > 0 and slope elsewhere: slope + (1 − slope)·[x > 0]."""
         out = np.multiply(_is_positive(as_floats(x)), 1.0 - self.slope, out)
-        np.add(out, self.slope, out)
-        return np.multiply(out, dy, out)
+        return np.add(out, self.slope, out)
 
 
 def _is_positive(x: np.ndarray) -> np.ndarray:
@@ -134,15 +149,14 @@ def _elu_forward(x: np.ndarray, alpha: float, out: np.ndarray) -> np.ndarray:
     return np.add(out, np.maximum(x, 0.0, out=scratch(out)), out)
 
 
-def _elu_backward(dy: np.ndarray, x: np.ndarray, alpha: float, out: np.ndarray | None) -> np.ndarray:
-    """Multiply by e^min(x, 0), which is 1 above zero, and by alpha where x is not above zero."""
+def _elu_derivative(x: np.ndarray, alpha: float, out: np.ndarray | None) -> np.ndarray:
+    """Compute e^min(x, 0), which is 1 above zero, times alpha where x is not above zero."""
     factor = _is_positive(x)
     np.multiply(factor, 1.0 - alpha, factor)
     np.add(factor, alpha, factor)
     out = np.minimum(x, 0.0, out=out)
     np.exp(out, out)
-    np.multiply(out, factor, out)
-    return np.multiply(out, dy, out)
+    return np.multiply(out, factor, out)
 
 
 class ELU(Activation):
@@ -165,9 +179,9 @@ class ELU(Activation):
             x, out = with_room(x)
         return _elu_forward(x, self.alpha, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by 1 where x > 0 and by alpha·e^x elsewhere."""
-        return _elu_backward(dy, as_floats(x), self.alpha, out)
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute 1 where x > 0 and alpha·e^x elsewhere."""
+        return _elu_derivative(as_floats(x), self.alpha, out)
 
 
 class SELU(Activation):
@@ -184,9 +198,9 @@ class SELU(Activation):
         _elu_forward(x, self.ALPHA, out)
         return np.multiply(out, self.SCALE, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by scale where x > 0 and by scale·alpha·e^x elsewhere."""
-        out = _elu_backward(dy, as_floats(x), self.ALPHA, out)
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute scale where x > 0 and scale·alpha·e^x elsewhere."""
+        out = _elu_derivative(as_floats(x), self.ALPHA, out)
         return np.multiply(out, self.SCALE, out)
 
 
@@ -204,8 +218,8 @@ class GELU(Activation):
         ndtr(x, out)
         return np.multiply(out, x, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by Φ(x) + x·φ(x), with φ = Φ' = e^(−x²/2)/√(2π).
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute Φ(x) + x·φ(x), with φ = Φ' = e^(−x²/2)/√(2π).
 
         φ(x) is 0 in floating point from abs(x) = 40 on; stopping there keeps x² from overflowing.
         """
@@ -218,8 +232,7 @@ class GELU(Activation):
         np.exp(out, out)
         np.multiply(out, 1.0 / math.sqrt(2.0 * math.pi), out)
         np.multiply(out, near, out)
-        np.add(out, ndtr(x, scratch(x)), out)
-        return np.multiply(out, dy, out)
+        return np.add(out, ndtr(x, scratch(x)), out)
 
 
 class SiLU(Activation):
@@ -234,14 +247,13 @@ class SiLU(Activation):
         sigmoid(x, out)
         return np.multiply(out, x, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by σ(x) + x·σ(x)·(1 − σ(x)) = σ(x) + y·(1 − σ(x))."""
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute σ(x) + x·σ(x)·(1 − σ(x)) = σ(x) + y·(1 − σ(x))."""
         x = as_floats(x)
         s = sigmoid(x, scratch(x))
         out = np.subtract(1.0, s, out)
         np.multiply(out, y, out)
-        np.add(out, s, out)
-        return np.multiply(out, dy, out)
+        return np.add(out, s, out)
 
 
 class Softplus(Activation):
@@ -253,11 +265,10 @@ class Softplus(Activation):
         """Compute y = log(e^x + e^0), which does not overflow: it equals max(x, 0) + log(1 + e^(−abs(x)))."""
         return np.logaddexp(as_floats(x) if out is None else x, 0.0, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by σ(x) = 1 − e^(−y)."""
-        out = np.negative(y, out)
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute σ(x) = 1 − e^(−y)."""
+        out = np.negative(as_floats(y) if out is None else y, out)
         np.expm1(out, out)
-        np.multiply(out, dy, out)
         return np.negative(out, out)
 
 
@@ -272,13 +283,12 @@ class Softsign(Activation):
         np.add(out, 1.0, out)
         return np.divide(x, out, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by 1 / (1 + abs(x))²."""
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute 1 / (1 + abs(x))²."""
         out = np.abs(as_floats(x), out)
         np.add(out, 1.0, out)
         np.divide(1.0, out, out)
-        np.multiply(out, out, out)
-        return np.multiply(out, dy, out)
+        return np.multiply(out, out, out)
 
 
 class Identity(Activation):
@@ -288,9 +298,9 @@ class Identity(Activation):
         """Copy x: the tape holds one array a layer."""
         return np.positive(as_floats(x) if out is None else x, out)
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by 1."""
-        return np.positive(as_floats(dy) if out is None else dy, out)
+    def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute 1."""
+        return np.positive(1.0, np.empty_like(as_floats(x)) if out is None else out)
 
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.checks import real
-from gradlab.nn.recording import Call
+from gradlab.nn.recording import Call, make
 
 
 class Optimizer(ABC):
@@ -55,8 +55,7 @@ class Optimizer(ABC):
             self._start(params, grads)
         self.t += 1
         self._set_numbers()
-        for call, arguments in self._calls:
-            call(*arguments)
+        make(self._calls)
 
     def _start(self, params: np.ndarray, grads: np.ndarray) -> None:
         """Check two arrays, and write down what a step does with them."""

@@ -2,21 +2,23 @@
 
 The layers say what is computed; a plan computes the same with fewer calls. It keeps each array of the tape features
 first, one row of n numbers a feature, with a row of ones below: the layers are shown the usual (n, d), transposed. So
-the bias rides in the matrix product: [x 1]·[W; b] is xW + b, and [x 1]ᵀ·dy is dW with db below it.
+the bias rides in the matrix product: [x 1]·[W; b] is xW + b, and [x 1]ᵀ·dy is dW with db below it. And the arrays of
+equal activations stand one below another, so that the derivatives of all of them are taken in one go.
 """
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gradlab.nn.activations import ACTIVATIONS
+from gradlab.nn.activations import ACTIVATIONS, Activation
 from gradlab.nn.arrays import KEPT_SHAPES
 from gradlab.nn.layers import Dense, Layer, check_features
-from gradlab.nn.recording import Call, Rooms, note_calls
+from gradlab.nn.recording import Call, Rooms, make, note_calls
 
 
 class Tape(list[np.ndarray]):
@@ -54,7 +56,8 @@ class Plan:
 
     def __init__(self, layers: Sequence[Layer], x: np.ndarray, training: bool):
         self._layers, self.training = layers, training
-        self._with_ones = [_features_first(x.shape, x.dtype)]
+        self._blocks = _blocks(layers, x)
+        self._with_ones = [self._room(0, x.shape, x.dtype)]
         self.tape = Tape([_usual(self._with_ones[0])], self)
         np.copyto(self.tape[0], x)
         self._rooms: Rooms = {}
@@ -67,39 +70,56 @@ class Plan:
             else:
                 y = layer.forward(self.tape[i])
                 shape = y.shape
-            self._with_ones.append(_features_first(shape, x.dtype))
+            self._with_ones.append(self._room(i + 1, shape, x.dtype))
             self.tape.append(_usual(self._with_ones[-1]))
             calls = self._forward_calls(i)
             if y is None:
-                _make(calls)
+                make(calls)
             else:
                 np.copyto(self.tape[-1], y)
             self._forward += calls
         self._backward: list[Call] = []
         self._to_input: list[Call] = []
-        self._nan = np.array(np.nan, x.dtype)
-        self.deltas: list[np.ndarray] = []
+        self._deltas: list[np.ndarray] = []
+        self._without_input: list[np.ndarray] = []
 
     def forward(self, x: np.ndarray) -> Tape:
         """Fill the tape, from the input on."""
         np.copyto(self.tape[0], x)
-        _make(self._forward)
+        make(self._forward)
         return self.tape
 
-    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> list[np.ndarray]:
-        """Fill the deltas, [dL/dx0, … dL/dxL], from the last one back, and every gradient."""
-        if not self.deltas:
-            self.deltas = [_usual(_features_first(x.shape, x.dtype, ones=False), ones=False) for x in self.tape]
-            self._backward = [call for i in range(len(self._layers) - 1, -1, -1) for call in self._backward_calls(i)]
+    @property
+    def deltas(self) -> list[np.ndarray]:
+        """The deltas of the last pass back, [dL/dx0, … dL/dxL]; a loss may write its slopes to the last one."""
+        if not self._deltas:
+            self._deltas = [_usual(_features_first(x.shape, x.dtype, ones=False), ones=False) for x in self.tape]
+            self._backward = [call for block in self._blocks for call in block.calls(self._rooms)]
+            for i in range(len(self._layers) - 1, -1, -1):
+                self._backward += self._backward_calls(i)
             self._to_input = self._backward[-1:] if _joint(self._layers[0]) else []  # dL/dx0 is all that it makes
             del self._backward[len(self._backward) - len(self._to_input) :]
-        np.copyto(self.deltas[-1], dy)
-        _make(self._backward)
-        if input_gradient:
-            _make(self._to_input)
-        elif self._to_input:
-            return [np.broadcast_to(self._nan, self.deltas[0].shape), *self.deltas[1:]]
-        return self.deltas
+            nan = np.array(np.nan, self.tape[0].dtype)
+            self._without_input = [np.broadcast_to(nan, self.tape[0].shape), *self._deltas[1:]]
+        return self._deltas
+
+    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> list[np.ndarray]:
+        """Fill the deltas, from the last one back, and every gradient."""
+        deltas = self._deltas or self.deltas
+        if dy is not deltas[-1]:
+            np.copyto(deltas[-1], dy)
+        make(self._backward)
+        if not input_gradient and self._to_input:
+            return self._without_input
+        make(self._to_input)
+        return deltas
+
+    def _room(self, i: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Return the array, features first, of tape[i]: its part of a block, or one of its own."""
+        for block in self._blocks:
+            if i in block.rooms:
+                return block.rooms[i]
+        return _features_first(shape, dtype)
 
     def _forward_calls(self, i: int) -> list[Call]:
         layer, x, y = self._layers[i], self.tape[i], self.tape[i + 1]
@@ -112,15 +132,60 @@ class Plan:
         return [(_forward_of_ones_own, (layer, x, y))]
 
     def _backward_calls(self, i: int) -> list[Call]:
-        layer, x, y, dx, dy = self._layers[i], self.tape[i], self.tape[i + 1], self.deltas[i], self.deltas[i + 1]
+        layer, x, y, dx, dy = self._layers[i], self.tape[i], self.tape[i + 1], self._deltas[i], self._deltas[i + 1]
         if (joint := _joint(layer)) is not None:
             weights = joint[0][..., :-1, :]
             return [_product(self._with_ones[i], dy, joint[1]), _product(weights, dy.mT, dx.mT)]
+        for block in self._blocks:
+            if i in block.derivatives:
+                return [(np.multiply, (block.derivatives[i], dy, dx))]
         if type(layer) in ACTIVATIONS.values():
             return note_calls(self._rooms, layer.backward, dy, x, y, dx)
         if _is_ours(layer):
             return [(layer.backward, (dy, x, y, dx))]
         return [(_backward_of_ones_own, (layer, dy, x, y, dx))]
+
+
+class _Block:
+    """Equal activations: their inputs stand in one array, their outputs and derivatives in two more.
+
+    Attributes
+    ----------
+    rooms : dict
+        From a place in the tape to its array (..., d + 1, n), features first, the last row ones.
+    derivatives : dict
+        From an activation's place among the layers to its φ'(x), (..., n, d).
+    """
+
+    def __init__(self, activation: Activation, places: Sequence[int], widths: Sequence[int], x: np.ndarray):
+        *lead, n, _ = x.shape
+        edges = np.cumsum([0] + [widths[i] + 1 for i in places]).tolist()
+        self._activation = activation
+        self._arrays = [np.ones((*lead, edges[-1], n), x.dtype) for _ in range(3)]
+        inputs, outputs, derivatives = (
+            [array[..., start:stop, :] for start, stop in itertools.pairwise(edges)] for array in self._arrays
+        )
+        self.rooms = dict(zip(places, inputs, strict=True))
+        self.rooms |= {i + 1: room for i, room in zip(places, outputs, strict=True)}
+        self.derivatives = {i: _usual(room) for i, room in zip(places, derivatives, strict=True)}
+
+    def calls(self, rooms: Rooms) -> list[Call]:
+        """Return the calls that take all derivatives. Those of the ones between them are taken too, and not used."""
+        return note_calls(rooms, self._activation.derivative, *self._arrays)
+
+
+def _blocks(layers: Sequence[Layer], x: np.ndarray) -> list[_Block]:
+    """Find the activations that are equal, two or more, if all layers are ours, so that all shapes are known."""
+    if not all(_is_ours(layer) for layer in layers):
+        return []
+    widths = [x.shape[-1]]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, layer in enumerate(layers):
+        widths.append(getattr(layer, "n_out", widths[-1]))
+        after_another = i > 0 and isinstance(layers[i - 1], Activation)  # its input already is somebody's output
+        if isinstance(layer, Activation) and not after_another:
+            groups.setdefault((type(layer), *layer.settings().values()), []).append(i)
+    return [_Block(layers[places[0]], places, widths, x) for places in groups.values() if len(places) > 1]  # type: ignore[arg-type]
 
 
 class Plans:
@@ -163,11 +228,6 @@ def _features_first(shape: tuple[int, ...], dtype: np.dtype, ones: bool = True) 
 def _usual(room: np.ndarray, ones: bool = True) -> np.ndarray:
     """Return the view (..., n, d) of such a room."""
     return (room[..., :-1, :] if ones else room).mT
-
-
-def _make(calls: Sequence[Call]) -> None:
-    for call, arguments in calls:
-        call(*arguments)
 
 
 def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:

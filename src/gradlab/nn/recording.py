@@ -1,4 +1,4 @@
-"""A pass through an activation is a few ufunc calls on arrays that stay: noted once, they can be made again directly.
+"""A pass through an activation or a loss is a few ufunc calls on arrays that stay: noted once, they are made again.
 
 What is saved is Python: looking up a method, its scratch array, turning each number into an array. The calls and their
 order are the layer's own, so the results are equal to the last bit.
@@ -6,7 +6,7 @@ order are the layer's own, so the results are equal to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ def _plain(given: Any, dtype: np.dtype) -> np.ndarray:
     return given.view(np.ndarray) if isinstance(given, np.ndarray) else np.array(given, dtype)
 
 
-def note_calls(rooms: Rooms, function: Callable[..., Any], *arrays: np.ndarray) -> list[Call]:
+def note_calls(rooms: Rooms, function: Callable[..., Any], *arrays: np.ndarray | None) -> list[Call]:
     """Run ``function(*arrays)``, and return the calls that it made on NumPy.
 
     Parameters
@@ -72,7 +72,7 @@ def note_calls(rooms: Rooms, function: Callable[..., Any], *arrays: np.ndarray) 
         Scratch arrays, shared by calls that are made one after another; it is filled.
     function : callable
         Nothing but ufunc calls that write to given arrays, to `scratch` ones included, whatever the numbers are.
-    *arrays : ndarray
+    *arrays : ndarray or None
         They keep their place in memory, and hold the results.
 
     Returns
@@ -85,10 +85,17 @@ def note_calls(rooms: Rooms, function: Callable[..., Any], *arrays: np.ndarray) 
         If a call cannot be noted.
     """
     calls: list[Call] = []
-    noting = [array.view(_Noting) for array in arrays]
+    noting = [None if array is None else array.view(_Noting) for array in arrays]
     for array in noting:
-        array.calls, array.rooms = calls, rooms
+        if array is not None:
+            array.calls, array.rooms = calls, rooms
     function(*noting)
     noted = calls.copy()
     calls.clear()  # the arrays that wrote it still hold it, and would go in a circle with what it holds
     return noted
+
+
+def make(calls: Sequence[Call]) -> None:
+    """Make calls again, on the numbers that their arrays hold now."""
+    for call, arguments in calls:
+        call(*arguments)

@@ -12,9 +12,11 @@ import numpy as np
 
 from gradlab.nn.arrays import norm
 from gradlab.nn.checks import real, whole
-from gradlab.nn.losses import Loss, column_of_weights
+from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError, column_of_weights
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
+from gradlab.nn.plan import Tape
+from gradlab.nn.recording import Call, make, note_calls
 from gradlab.nn.schedules import Schedule
 
 
@@ -205,8 +207,7 @@ def _steps(
     """Forward, backward, update: the loop itself."""
     n = rows.n
     bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    slopes = {stop - start: np.empty((*network.replicas, stop - start, rows.n_outputs), network.dtype)
-              for start, stop in bounds}  # fmt: skip
+    slopes: dict[int, _Slopes] = {}  # by the batch's size: the last batch may be shorter
     all_grads = network.grads.reshape(-1)
     optimizer, base_rate = update.optimizer, update.optimizer.learning_rate
     # What is not finite is named, not warned of. NumPy's settings are part of the context; one of our own, entered
@@ -218,8 +219,10 @@ def _steps(
         y, weights = batches.wanted(start, stop)
         tape = network.forward(batches.x[..., start:stop, :], training=True)
         batches.logits[..., start:stop, :] = tape[-1]
-        slope = loss.gradient(tape[-1], y, weights, slopes[stop - start])
-        deltas = network.backward(slope, tape, input_gradient)
+        slope = slopes.get(stop - start)
+        if slope is None or slope.tape is not tape:
+            slope = slopes[stop - start] = _Slopes(loss, tape)
+        deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
             _raise_if_diverged(network, tape, deltas, epoch, index, last)
         update()
@@ -308,6 +311,26 @@ class _Rows:
         for source, order, target in zip(each, orders, out.reshape(-1, *array.shape[-2:]), strict=True):
             np.take(source, order, axis=0, out=target, mode="clip")
         return out
+
+
+class _Slopes:
+    """The loss's slopes for a tape, written where the pass back begins; the calls of a loss of ours are noted."""
+
+    def __init__(self, loss: Loss, tape: list[np.ndarray]):
+        self.tape, self._loss = tape, loss
+        self._calls: list[Call] = []
+        plan = tape.plan if isinstance(tape, Tape) else None
+        self._out = np.empty_like(tape[-1]) if plan is None else plan.deltas[-1]
+        self._targets = np.zeros_like(self._out)
+        if type(loss) in (BinaryCrossEntropy, SquaredError):
+            self._calls = note_calls({}, loss.gradient, tape[-1], self._targets, None, self._out)
+
+    def __call__(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        if not self._calls or weights is not None:
+            return self._loss.gradient(self.tape[-1], targets, weights, self._out)
+        np.copyto(self._targets, targets)
+        make(self._calls)
+        return self._out
 
 
 class _Update:
