@@ -96,6 +96,24 @@ def test_trajectory_is_the_plain_formula(ours, settings, theirs, their_settings)
     np.testing.assert_allclose(trajectory(ours(**settings))[-1], expected, rtol=0, atol=1e-12)
 
 
+def test_adam_with_epsilon_hat_is_scikit_learns():
+    """And differs from PyTorch's in the first steps, where sqrt(v) is near epsilon."""
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
+
+    rng = np.random.default_rng(0)
+    ours, theirs = np.ones(5), [np.ones(5)]
+    hat, other = Adam(0.01, 0.8, 0.99, 1e-3, epsilon_hat=True), Adam(0.01, 0.8, 0.99, 1e-3)
+    reference, differing = AdamOptimizer(theirs, 0.01, 0.8, 0.99, 1e-3), np.ones(5)
+    for t in range(20):
+        gradient = 1e-3 * rng.standard_normal(5)
+        hat.step(ours, gradient)
+        other.step(differing, gradient)
+        reference.update_params(theirs, [gradient])
+        np.testing.assert_allclose(ours, theirs[0], rtol=1e-13)
+        if t == 0:
+            assert (abs(1.0 - differing) > 1.1 * abs(1.0 - ours)).all()
+
+
 def test_first_adam_step_has_the_length_of_the_learning_rate():
     p = np.zeros(2)
     Adam(0.01).step(p, np.array([3.0, -1e-3]))

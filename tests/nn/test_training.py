@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from tqdm import tqdm
 
 from gradlab.nn import (
@@ -800,3 +801,59 @@ def test_a_loss_of_ones_own_is_asked_at_every_step():
     own = fitted(loss=loss)
     assert loss.asked == 9
     np.testing.assert_array_equal(own.params, fitted().params)
+
+
+# What scikit-learn does otherwise
+
+
+def test_alpha_is_divided_by_the_batchs_weight():
+    for weights, totals in ((None, [4.0, 4.0, 2.0]), (np.arange(1.0, 11.0), [10.0, 26.0, 19.0])):
+        network = make()
+        before = network.params.copy()
+        options = {"weights": weights, "shuffle": False}
+        steps = train(network, BCE, SGD(0.5), X, Y, epochs=1, batch_size=4, alpha=0.3, **options)
+        for step, total in zip(steps, totals, strict=True):
+            expected = before - 0.5 * (network.grads + 0.3 / total * network.weight_mask * before)
+            np.testing.assert_allclose(network.params, expected, rtol=1e-14, err_msg=str(step.index))
+            before = network.params.copy()
+
+
+def test_alpha_and_a_batch_of_weight_zero():
+    network = make()
+    before = network.params.copy()
+    for _ in train(network, BCE, SGD(0.5), X[:4], Y[:4], epochs=1, batch_size=2, alpha=0.3, shuffle=False,
+                   weights=np.array([0.0, 0.0, 1.0, 1.0])):  # fmt: skip
+        break
+    np.testing.assert_array_equal(network.params, before)
+
+
+def test_an_order_of_ones_own():
+    def turned(order):
+        return np.roll(order, 1)
+
+    steps = rows(Network(mlp([1, 2, 1], "tanh")), epochs=2, shuffle=turned)
+    assert [np.concatenate(epoch).tolist() for epoch in steps] == [
+        [9, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+        [8, 9, 0, 1, 2, 3, 4, 5, 6, 7],
+    ]
+
+
+@pytest.mark.parametrize("make_sparse", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.coo_array])
+def test_sparse_rows_train_as_dense_ones(make_sparse):
+    zeros = X * (X > 0)
+    np.testing.assert_array_equal(fitted(x=make_sparse(zeros)).params, fitted(x=zeros).params)
+
+
+def test_sparse_rows_keep_the_networks_float_type():
+    network = Network(mlp([2, 3, 1]), dtype=np.float32)
+    for step in train(network, BCE, SGD(), sparse.csr_array(X), Y, epochs=1, batch_size=4):
+        assert {x.dtype for x in step.tape} == {np.dtype(np.float32)}
+
+
+def test_sparse_data_that_do_not_fit_are_refused():
+    bad = sparse.csr_array(X)
+    bad.data[3] = np.nan
+    with pytest.raises(ValueError, match=r"x: nan at \[1, 1\] is not a finite number"):
+        fitted(x=bad)
+    with pytest.raises(ValueError, match="a sparse array is for one network"):
+        fitted(make(SEEDS), x=sparse.csr_array(X))

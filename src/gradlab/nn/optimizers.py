@@ -184,6 +184,9 @@ class Adam(Optimizer):
         In [0, 1).
     epsilon : float
         Above 0.
+    epsilon_hat : bool
+        Whether epsilon is added to √v before v is divided by what it lacks: the epsilon-hat of the paper's section 2,
+        as in scikit-learn and TensorFlow. The first steps are shorter then.
 
     Attributes
     ----------
@@ -192,8 +195,16 @@ class Adam(Optimizer):
         back where p is changed.
     """
 
-    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        epsilon_hat: bool = False,
+    ):
         super().__init__(learning_rate)
+        self.epsilon_hat = bool(epsilon_hat)
         self.beta1 = _share(f"{type(self).__name__}: beta1", beta1)
         self.beta2 = _share(f"{type(self).__name__}: beta2", beta2)
         self.epsilon = real(f"{type(self).__name__}: epsilon", epsilon, 0.0, above=True)
@@ -207,9 +218,9 @@ class Adam(Optimizer):
 
     def _set_numbers(self) -> None:
         # √(v/(1 − beta2^t)) = c·√second. Dividing the fraction's both sides by c leaves epsilon/c in it, and 1/c
-        # joins the learning rate and m's constants.
+        # joins the learning rate and m's constants. Epsilon-hat goes with √v = √(1 − beta2)·√second.
         c = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.t))
-        self._epsilon[()] = self.epsilon / c
+        self._epsilon[()] = self.epsilon / (math.sqrt(1.0 - self.beta2) if self.epsilon_hat else c)
         self._rate[()] = self.learning_rate * (1.0 - self.beta1) / (1.0 - self.beta1**self.t) / c
 
     def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -58,10 +59,16 @@ class _Epoch:
     """An epoch's rows in their order, and the logits that each batch got; only x is written over by the next epoch."""
 
     loss: Loss
-    x: np.ndarray
+    x: Any
     targets: np.ndarray
     weights: np.ndarray | None
     logits: np.ndarray
+
+    def inputs(self, start: int, stop: int) -> np.ndarray:
+        """Return x of some rows; those of a sparse array are made dense."""
+        if isinstance(self.x, np.ndarray):
+            return self.x[..., start:stop, :]
+        return self.x[start:stop].toarray()
 
     def wanted(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return targets and weights of some rows."""
@@ -127,10 +134,11 @@ def train(
     batch_size: int,
     seed: int | Sequence[int] = 0,
     weights: np.ndarray | None = None,
-    shuffle: bool = True,
+    shuffle: bool | Callable[[np.ndarray], np.ndarray] = True,
     schedule: Schedule | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    alpha: float = 0.0,
     clip_norm: float = 0.0,
     input_gradient: bool = True,
 ) -> Iterator[Step]:
@@ -143,8 +151,8 @@ def train(
     network : Network
     loss : Loss
     optimizer : Optimizer
-    x : ndarray (n, d)
-        Finite numbers.
+    x : ndarray or SciPy sparse array (n, d)
+        Finite numbers. Rows of a sparse array are made dense batch by batch.
     y : ndarray (n, k), or (n,) for a network with one output
         Targets.
     epochs, batch_size : int
@@ -153,13 +161,17 @@ def train(
         Of the permutations, together with the network's own seed; a sequence gives one a replica.
     weights : ndarray (n,), optional
         How much each sample counts, at least 0.
-    shuffle : bool
-        Without it every epoch takes the rows as they come.
+    shuffle : bool or callable
+        Without it every epoch takes the rows as they come. A function makes an epoch's order, row numbers (n,), from
+        that of the epoch before, in place of the generators of `seed`.
     schedule : callable, optional
         From the time trained, in epochs, to a factor on the optimizer's learning rate. A batch's time is its middle.
     l1, l2 : float
         Penalties l1·Σ abs(W) and ½·l2·Σ W² on the weights, not on biases, whatever the batch size. They change
         the steps; losses and ``network.grads`` are those of the data alone.
+    alpha : float
+        Penalty ½·alpha·Σ W² / Σ_i w_i, the second sum over the batch (w_i = 1 unless given): scikit-learn's definition,
+        which does depend on the batch size.
     clip_norm : float
         Largest norm of the whole gradient, penalties included; a longer one is shortened. 0 for no limit.
     input_gradient : bool
@@ -189,8 +201,9 @@ def train(
     generators = [
         np.random.default_rng([whole("seed", s, 0), own]) for s, own in zip(seeds, network.seeds, strict=True)
     ]
-    update = _Update(network, optimizer, l1, l2, clip_norm)
-    rows = _Rows(network, loss, x, y, weights, generators if shuffle else None)
+    update = _Update(network, optimizer, l1, l2, alpha, clip_norm)
+    own_order = shuffle if callable(shuffle) else None
+    rows = _Rows(network, loss, x, y, weights, own_order, generators if shuffle and own_order is None else None)
     return _steps(network, loss, update, rows, schedule, epochs, batch_size, input_gradient)
 
 
@@ -217,7 +230,7 @@ def _steps(
 
     def take_step(batches: _Epoch, epoch: int, index: int, start: int, stop: int, last: Step | None) -> Step:
         y, weights = batches.wanted(start, stop)
-        tape = network.forward(batches.x[..., start:stop, :], training=True)
+        tape = network.forward(batches.inputs(start, stop), training=True)
         batches.logits[..., start:stop, :] = tape[-1]
         slope = slopes.get(stop - start)
         if slope is None or slope.tape is not tape:
@@ -225,7 +238,7 @@ def _steps(
         deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
             _raise_if_diverged(network, tape, deltas, epoch, index, last)
-        update()
+        update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
             _raise_if_diverged(network, tape, deltas, epoch, index, last)
         return Step(epoch, index, stop == n, tape, deltas, network, batches, start, stop)
@@ -246,14 +259,18 @@ def _steps(
 
 
 def _check_data(
-    network: Network, loss: Loss, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    network: Network, loss: Loss, x: Any, y: np.ndarray, weights: np.ndarray | None
+) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Return the data in the network's float type; raise ValueError for what could not be trained on."""
-    x, y = np.asarray(x, dtype=network.dtype), np.asarray(y, dtype=network.dtype)
+    sparse = hasattr(x, "toarray")
+    x = x.tocsr().astype(network.dtype) if sparse else np.asarray(x, dtype=network.dtype)
+    y = np.asarray(y, dtype=network.dtype)
+    if sparse and network.replicas:
+        raise ValueError("x: a sparse array is for one network, not for replicas")
     if x.ndim < 2 or x.shape[-2] == 0:
         raise ValueError(f"x: an array of shape {x.shape} is not (samples, features) with at least one sample")
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
-        logits = network.forward(x[..., :1, :])[-1]
+        logits = network.forward(x[:1].toarray() if sparse else x[..., :1, :])[-1]
     if y.ndim == 1 and logits.shape[-1] == 1:
         y = y[:, np.newaxis]
     if y.shape[-2:] != (x.shape[-2], logits.shape[-1]) or y.shape[:-2] not in ((), network.replicas):
@@ -262,9 +279,13 @@ def _check_data(
             f"{logits.shape[-1]} output(s): it is (samples, outputs)"
         )
     for name, array in (("x", x), ("y", y)):
-        if not np.isfinite(array).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise ValueError(f"{name}: {array[place]} at {list(place)} is not a finite number")
+        values = array if isinstance(array, np.ndarray) else array.data
+        if not np.isfinite(values).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            value, where = values[place], place
+            if sparse and name == "x":  # it is in rows: which of them, and which column, the entry belongs to
+                where = int(np.searchsorted(x.indptr, place[0], side="right")) - 1, int(x.indices[place[0]])
+            raise ValueError(f"{name}: {value} at {list(where)} is not a finite number")
     least, most = loss.target_range
     if y.min() < least or y.max() > most:
         raise ValueError(f"y: {loss!r} takes targets from {least:g} to {most:g}, not {y.min():g} to {y.max():g}")
@@ -283,25 +304,32 @@ class _Rows:
         self,
         network: Network,
         loss: Loss,
-        x: np.ndarray,
+        x: Any,
         y: np.ndarray,
         weights: np.ndarray | None,
+        own_order: Callable[[np.ndarray], np.ndarray] | None,
         generators: list[np.random.Generator] | None,
     ):
         self.n, self.n_outputs = x.shape[-2], y.shape[-1]
-        self._replicas, self._loss, self._generators = network.replicas, loss, generators
+        self._replicas, self._loss = network.replicas, loss
+        self._own_order, self._generators = own_order, generators
         self._x, self._y, self._weights = x, y, weights
         self._order = np.broadcast_to(np.arange(self.n), (*network.replicas, self.n)).copy()
-        self._shuffled_x = np.empty((*network.replicas, self.n, x.shape[-1]), x.dtype)
+        self._sparse = not isinstance(x, np.ndarray)
+        if not self._sparse:
+            self._shuffled_x = np.empty((*network.replicas, self.n, x.shape[-1]), x.dtype)
 
     def shuffled(self) -> _Epoch:
         """Permute the rows, each replica's by its own generator."""
-        if self._generators is not None:
+        if self._own_order is not None:
+            self._order[:] = self._own_order(self._order.reshape(-1, self.n)[0].copy())
+        elif self._generators is not None:
             for order, generator in zip(self._order.reshape(-1, self.n), self._generators, strict=True):
                 order[:] = generator.permutation(self.n)
         y = self._gather(self._y)
         weights = None if self._weights is None else self._gather(self._weights)
-        return _Epoch(self._loss, self._gather(self._x, self._shuffled_x), y, weights, np.empty_like(y))
+        x = self._x[self._order] if self._sparse else self._gather(self._x, self._shuffled_x)
+        return _Epoch(self._loss, x, y, weights, np.empty_like(y))
 
     def _gather(self, array: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if out is None:
@@ -336,30 +364,42 @@ class _Slopes:
 class _Update:
     """One step of the optimizer along the gradient, the penalties' added and its length bounded."""
 
-    def __init__(self, network: Network, optimizer: Optimizer, l1: float, l2: float, clip_norm: float):
+    def __init__(self, network: Network, optimizer: Optimizer, l1: float, l2: float, alpha: float, clip_norm: float):
         self.network, self.optimizer = network, optimizer
-        self.l1 = real("l1", l1, 0.0) * network.weight_mask
-        self.l2 = real("l2", l2, 0.0) * network.weight_mask
+        self.l2, self.alpha = real("l2", l2, 0.0), real("alpha", alpha, 0.0)
+        self.l1 = real("l1", l1, 0.0) * network.weight_mask if l1 else None
+        self._decays: dict[int, np.ndarray] = {}
         self.clip_norm = real("clip_norm", clip_norm, 0.0)
-        self.plain = not (l1 or l2 or clip_norm)
+        self.plain = not (l1 or l2 or alpha or clip_norm)
         if not self.plain:
             self._grads, self._term = np.empty_like(network.grads), np.empty_like(network.grads)
 
-    def __call__(self) -> None:
-        self.optimizer.step(self.network.params, self.network.grads if self.plain else self._adjusted())
+    def __call__(self, weights: int | np.ndarray) -> None:
+        """Take a step; `weights` are those of the batch's rows (..., n, 1), or how many rows there are."""
+        self.optimizer.step(self.network.params, self.network.grads if self.plain else self._adjusted(weights))
 
-    def _adjusted(self) -> np.ndarray:
-        """Return g + l1·sign(W) + l2·W, times clip_norm/norm where its norm is larger than clip_norm."""
+    def _adjusted(self, weights: int | np.ndarray) -> np.ndarray:
+        """Return g + l1·sign(W) + (l2 + alpha/Σw)·W, times clip_norm/norm where its norm is larger than clip_norm."""
         params, grads, term = self.network.params, self._grads, self._term
-        np.multiply(params, self.l2, term)
+        np.multiply(params, self._decay(weights), term)
         np.add(self.network.grads, term, grads)
-        np.sign(params, term)
-        np.multiply(term, self.l1, term)
-        np.add(grads, term, grads)
+        if self.l1 is not None:
+            np.sign(params, term)
+            np.multiply(term, self.l1, term)
+            np.add(grads, term, grads)
         if self.clip_norm:
             longest = np.maximum(norm(grads, term), self.clip_norm)
             np.multiply(grads, self.clip_norm / longest, grads)
         return grads
+
+    def _decay(self, weights: int | np.ndarray) -> np.ndarray:
+        """Return l2 + alpha/Σw at weights, 0 elsewhere; kept for the sizes of batch that come again and again."""
+        if isinstance(weights, np.ndarray):
+            total = np.sum(weights, axis=-2)
+            return self.network.weight_mask * (self.l2 + self.alpha / np.where(total > 0.0, total, np.inf))
+        if weights not in self._decays:
+            self._decays[weights] = self.network.weight_mask * (self.l2 + self.alpha / weights)
+        return self._decays[weights]
 
 
 def _raise_if_diverged(
