@@ -167,8 +167,8 @@ ONE_ACTIVATION = 32 * 32 * 8  # bytes of a hidden layer's output
 
 
 def test_a_step_allocates_no_array():
-    """What Python itself needs, a Step and some views, is less than half of one activation, the smallest array that
-    could be forgotten: parameters, gradients and their averages are larger."""
+    """What Python itself needs, a Step and some views, is less than half of one hidden layer's output. Of what a step
+    handles, only what belongs to the single logit is smaller than that, and would not be seen."""
     kept, most = arrays_of_a_step()
     assert kept == 0
     assert most < ONE_ACTIVATION // 2

@@ -234,7 +234,7 @@ def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
     from gradlab.lab.experiment import replicas_at_once
 
     def groups(experiment: Any, dataset: Any) -> int:
-        return -(-len(experiment.seeds) // replicas_at_once(experiment, dataset.x_train.shape[1]))
+        return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
     total = sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True))
     with tqdm(total=total, disable=True if quiet else None, unit="epoch", dynamic_ncols=True, leave=False) as bar:

@@ -10,6 +10,7 @@ import pytest
 from gradlab.nn import (
     ACTIVATIONS,
     SGD,
+    Activation,
     Adam,
     AdamW,
     BatchNorm,
@@ -698,3 +699,193 @@ def test_weights_that_are_assigned_are_written_where_they_stand():
     np.testing.assert_array_equal(network.forward(np.ones((4, 2)))[1], [[12.0, 14.0, 16.0]] * 4)
     with pytest.raises(ValueError, match="broadcast"):
         dense.W = np.ones((3, 3))
+
+
+# What a plan must not get wrong
+
+
+class Doubled(Layer):
+    """A layer of somebody's own, which fills `out` in its own way."""
+
+    def __init__(self, fill):
+        self.fill = fill
+
+    def forward(self, x, out=None):
+        return self.fill(2.0 * x, out)
+
+    def backward(self, dy, x, y, out=None):
+        return self.fill(2.0 * dy, out)
+
+
+def into_flat(value, out):
+    if out is None:
+        return value
+    out.ravel()[:] = value.ravel()
+    return out
+
+
+def into_rows(value, out):
+    if out is None:
+        return value
+    out.reshape(-1)[:] = value.reshape(-1)
+    return out
+
+
+def by_dot(value, out):
+    return value.dot(np.eye(value.shape[-1]), out)
+
+
+@pytest.mark.parametrize("fill", [into_flat, into_rows, by_dot], ids=lambda f: f.__name__)
+def test_a_layer_of_ones_own_may_write_to_out_as_to_any_array(fill):
+    network = Network([Dense(3, 4), Doubled(fill), Dense(4, 1)])
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, dlogits = rng.standard_normal((6, 3)), rng.standard_normal((6, 1))
+        tape = network.forward(x)
+        np.testing.assert_array_equal(tape[2], 2.0 * tape[1])
+        deltas = network.backward(dlogits, tape)
+        np.testing.assert_array_equal(deltas[1], 2.0 * deltas[2])
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["one", "two equal"])
+def test_a_changed_setting_holds_from_the_next_pass_on(shared):
+    layers = [Dense(3, 4), LeakyReLU(0.1), Dense(4, 4), LeakyReLU(0.1 if shared else 0.3), Dense(4, 1)]
+    network = Network(layers)
+    for slope in (0.1, 0.5, 0, 1):
+        layers[1].slope = slope
+        tape = network.forward(X)
+        np.testing.assert_allclose(tape[2], np.where(tape[1] > 0, tape[1], slope * tape[1]), atol=1e-15)
+        deltas = network.backward(np.ones((13, 1)), tape)
+        np.testing.assert_allclose(deltas[1], deltas[2] * np.where(tape[1] > 0, 1.0, slope), atol=1e-15)
+
+
+def test_two_activations_set_to_whole_numbers_are_not_taken_for_one():
+    layers = [Dense(3, 4), LeakyReLU(0.1), Dense(4, 4), LeakyReLU(0.1), Dense(4, 1)]
+    layers[1].slope, layers[3].slope = 0, 1
+    network = Network(layers)
+    tape = network.forward(X)
+    deltas = network.backward(np.ones((13, 1)), tape)
+    np.testing.assert_array_equal(deltas[1], deltas[2] * (tape[1] > 0))
+    np.testing.assert_array_equal(deltas[3], deltas[4])
+
+
+def test_a_replaced_method_is_called():
+    network = Network(mlp([3, 4, 4, 1], "tanh"))
+    network.forward(X)
+    seen = []
+    for layer in network.layers:
+        layer.forward = lambda x, out=None, forward=layer.forward: seen.append(x.shape) or forward(x, out)
+    expected = Network(mlp([3, 4, 4, 1], "tanh")).forward(X)[-1]
+    for _ in range(2):
+        np.testing.assert_allclose(network.forward(X)[-1], expected, rtol=1e-14)
+    assert len(seen) >= 2 * len(network.layers)
+
+
+def test_an_activation_that_is_registered_is_called_at_every_pass(monkeypatch):
+    class Bent(Activation):
+        def forward(self, x, out=None):
+            y = np.where(x > 0, x, 0.1 * x)
+            if out is None:
+                return y
+            out[...] = y
+            return out
+
+        def derivative(self, x, y, out=None):
+            return np.where(x > 0, 1.0, 0.1)
+
+    monkeypatch.setitem(ACTIVATIONS, "bent", Bent)
+    network = Network(mlp([3, 4, 4, 1], "bent"))
+    for x in (X, -X):
+        tape = network.forward(x)
+        np.testing.assert_array_equal(tape[2], np.where(tape[1] > 0, tape[1], 0.1 * tape[1]))
+
+
+def test_an_interrupted_start_of_a_pass_back_is_made_good(monkeypatch):
+    network = Network(mlp([3, 4, 4, 1], "tanh"))
+    tape = network.forward(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tanh, "derivative", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            network.backward(np.ones((13, 1)), tape)
+    network.backward(np.ones((13, 1)), tape)
+    plain = copy.deepcopy(network)
+    backward(plain.layers, np.ones((13, 1)), forward(plain.layers, X))
+    np.testing.assert_allclose(network.grads, plain.grads, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda a: a.pop(), lambda a: a.reverse(), lambda a: a.append(X), lambda a: a.__setitem__(1, X),
+     lambda a: a.__delitem__(0), lambda a: a.__iadd__([X]), lambda a: a.clear()],
+)  # fmt: skip
+def test_the_lists_that_a_network_keeps_cannot_be_changed(change):
+    network = Network(mlp([3, 4, 1]))
+    tape = network.forward(X)
+    for arrays in (tape, network.backward(np.ones((13, 1)), tape)):
+        with pytest.raises(TypeError, match="belongs to the network"):
+            change(arrays)
+        change(list(arrays))
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_copied_tape_is_a_list_of_its_own(duplicate):
+    network = Network(mlp([3, 4, 1]))
+    copied = duplicate(network.forward(X))
+    assert type(copied) is list
+    network.forward(-X)
+    network.backward(np.ones((13, 1)), copied)
+    found = network.grads.copy()
+    network.backward(np.ones((13, 1)), network.forward(X))
+    np.testing.assert_allclose(found, network.grads, rtol=1e-12)
+
+
+def test_a_dense_with_more_parameters_than_two():
+    class Gained(Dense):
+        def parameter_shapes(self):
+            return {**super().parameter_shapes(), "g": (1, self.n_out)}
+
+        def initialize(self, rng):
+            super().initialize(rng)
+            self.g[...] = 1.0
+
+        def forward(self, x, out=None):
+            return np.multiply(super().forward(x), self.g, out)
+
+        def backward(self, dy, x, y, out=None):
+            self.dg[...] = (dy * super().forward(x)).sum(axis=-2, keepdims=True)
+            return super().backward(dy * self.g, x, y, out)
+
+    network = Network([Gained(3, 4), Tanh(), Gained(4, 1)])
+    for x in (X, -X):
+        tape = network.forward(x)
+        network.backward(np.ones((13, 1)), tape)
+        np.testing.assert_allclose(network.layers[2].dg, (tape[2] @ network.layers[2].W).sum(axis=0, keepdims=True))
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_layer_copied_out_of_a_network_is_on_its_own(duplicate):
+    network = Network([Dense(3, 3), Residual([Dense(3, 3)])])
+    network.forward(X)
+    copied = duplicate(network.layers[1])
+    copied.layers[0].W[...] = 0.0
+    copied.layers[0].b[...] = 0.0
+    np.testing.assert_array_equal(copied.forward(X), X)
+    copied.backward(np.ones_like(X), X, X)
+    np.testing.assert_allclose(copied.layers[0].db, [[13.0] * 3])
+    assert abs(network.layers[1].layers[0].W).max() > 0.0
+
+
+def test_predicting_between_a_residuals_passes_changes_nothing():
+    def make_one():
+        return Network([Dense(3, 4), Residual([BatchNorm(4), Dropout(0.5), Dense(4, 4)]), Dense(4, 1)])
+
+    ours, alone = make_one(), make_one()
+    for _ in range(3):
+        tapes = [network.forward(X, training=True) for network in (ours, alone)]
+        ours.predict_proba(X)
+        ours.predict_proba(-X)
+        for network, tape in zip((ours, alone), tapes, strict=True):
+            network.backward(np.ones((13, 1)), tape)
+            network.params -= 0.1 * network.grads
+    np.testing.assert_array_equal(ours.params, alone.params)
+    np.testing.assert_array_equal(ours.state, alone.state)

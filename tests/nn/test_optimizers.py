@@ -301,3 +301,27 @@ def test_schedules_never_rise(make):
 def test_whole_numbers_are_not_moved():
     with pytest.raises(ValueError, match="params of type int64: only floats"):
         SGD(0.5).step(np.ones(3, dtype=np.int64), np.ones(3, dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    "make, name, value",
+    [
+        (lambda **kw: SGD(0.1, **{"momentum": 0.9} | kw), "momentum", 0.5),
+        (lambda **kw: RMSProp(0.1, **kw), "decay", 0.5),
+        (lambda **kw: RMSProp(0.1, **kw), "epsilon", 0.1),
+        (lambda **kw: Adam(0.1, **kw), "beta1", 0.5),
+        (lambda **kw: Adam(0.1, **kw), "beta2", 0.5),
+        (lambda **kw: Adam(0.1, **kw), "epsilon", 0.1),
+    ],
+)
+def test_a_number_may_change_between_steps(make, name, value):
+    """Changed before the first gradient that is not 0, it acts as if it had been so from the start."""
+    changed, always = make(), make(**{name: value})
+    one, other = np.ones(3), np.ones(3)
+    changed.step(one, np.zeros(3))
+    always.step(other, np.zeros(3))
+    setattr(changed, name, value)
+    for gradient in ([1.0, 2.0, 3.0], [3.0, -2.0, 1.0]):
+        changed.step(one, np.array(gradient))
+        always.step(other, np.array(gradient))
+    np.testing.assert_array_equal(one, other)

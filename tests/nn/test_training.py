@@ -857,3 +857,14 @@ def test_sparse_data_that_do_not_fit_are_refused():
         fitted(x=bad)
     with pytest.raises(ValueError, match="a sparse array is for one network"):
         fitted(make(SEEDS), x=sparse.csr_array(X))
+
+
+def test_a_loss_that_is_changed_is_changed_from_the_next_step_on():
+    loss = SquaredError()
+    network = make()
+    for step in train(network, loss, SGD(0.1), X, Y, epochs=3, batch_size=10, shuffle=False):
+        a = step.tape[-1] if step.epoch < 2 else 1.0 / (1.0 + np.exp(-step.tape[-1]))
+        slope = 1.0 if step.epoch < 2 else a * (1.0 - a)
+        np.testing.assert_allclose(step.deltas[-1], (a - Y) * slope / 10.0, rtol=1e-12)
+        if step.epoch == 1:
+            loss.on = "sigmoid"

@@ -146,13 +146,14 @@ def estimate(experiment: Experiment) -> Size:
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(widths)) + norms
     row = sum(widths) + sum(network.widths) * (1 + network.batch_norm + bool(network.dropout) + network.residual)
     batch = min(training.batch_size, n_samples)
-    trained = 2 * (batch + n_samples % batch)  # rows of tape and deltas, for full batches and the last one
-    predicted = 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
-    drawn = 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
+    trained = 4 * (batch + n_samples % batch)  # rows of tape, deltas, derivatives and what comes in between, for full
+    # batches and the last one
+    predicted = 2 * 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
+    drawn = 2 * 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
     steps = -(-n_samples // batch) * training.epochs
     records = {"epoch": training.epochs + 1, "step": steps}.get(str(experiment.probe.every))
     records = records or -(-steps // int(experiment.probe.every))
-    together = min(seeds, replicas_at_once(experiment, n_features))
+    together = min(seeds, replicas_at_once(experiment, n_samples, n_features))
     numbers = together * (6 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
     numbers += drawn * row + seeds * (
         parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
@@ -160,7 +161,7 @@ def estimate(experiment: Experiment) -> Size:
     return Size(parameters, np.dtype(network.dtype).itemsize * numbers + 8 * 4 * n_samples * n_features)
 
 
-def replicas_at_once(experiment: Experiment, n_features: int) -> int:
+def replicas_at_once(experiment: Experiment, n_samples: int, n_features: int) -> int:
     """Choose how many replicas to train side by side: many enough to share a call, few enough for the cache.
 
     It changes no number. With early stopping each seed trains alone, and stops alone.
@@ -168,7 +169,8 @@ def replicas_at_once(experiment: Experiment, n_features: int) -> int:
     if experiment.training.patience:
         return 1
     widths = experiment.network.widths
-    each = np.dtype(experiment.network.dtype).itemsize * experiment.training.batch_size * (n_features + 4 * sum(widths))
+    batch = min(experiment.training.batch_size, n_samples)
+    each = np.dtype(experiment.network.dtype).itemsize * batch * (n_features + 4 * sum(widths))
     return int(np.clip(CACHE // each, 1, 32))
 
 
@@ -192,7 +194,7 @@ def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None) 
         If training diverged: what was recorded until then, and why it ended.
     """
     started = time.perf_counter()
-    together = replicas_at_once(experiment, data.x_train.shape[1])
+    together = replicas_at_once(experiment, *data.x_train.shape)
     groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
     result = Result(experiment)
     parts: list[_Part] = []

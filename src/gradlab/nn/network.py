@@ -152,7 +152,7 @@ class Network:
             shape = lead + p.shape
             bind(p.layer, p.attribute, params[..., p.where].reshape(shape), grads[..., p.where].reshape(shape))
         for w, b in itertools.pairwise(self.parameters):
-            if isinstance(w.layer, Dense) and w.layer is b.layer:
+            if type(w.layer) is Dense and w.layer is b.layer:
                 both, shape = slice(w.where.start, b.where.stop), (*lead, w.layer.n_in + 1, w.layer.n_out)
                 w.layer.joint, w.layer.djoint = params[..., both].reshape(shape), grads[..., both].reshape(shape)
         for s in self.states:

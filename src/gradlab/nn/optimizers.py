@@ -9,12 +9,27 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradlab.nn.checks import real
 from gradlab.nn.recording import Call, make
+
+
+class _Setting:
+    """A number of an optimizer that may be changed between steps: the calls are written down anew then."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    if TYPE_CHECKING:  # at run time there is no such method, so that reading is reading an attribute
+
+        def __get__(self, optimizer: Optimizer, owner: type) -> float: ...
+
+    def __set__(self, optimizer: Optimizer, value: float) -> None:
+        vars(optimizer)[self._name] = value
+        vars(optimizer)["_arrays"] = None
 
 
 class Optimizer(ABC):
@@ -98,6 +113,8 @@ class SGD(Optimizer):
         Whether to step along g + momentum·v: the gradient as seen from where the momentum leads.
     """
 
+    momentum = _Setting()
+
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
         super().__init__(learning_rate)
         self.momentum = real("SGD: momentum", momentum, 0.0, 1.0)
@@ -106,7 +123,6 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
     def _allocate(self, params: np.ndarray) -> None:
-        self._rate, self._momentum = _number(params, 0.0), _number(params, self.momentum)
         self._update = np.zeros_like(params)
         self.velocity = np.zeros_like(params)
 
@@ -115,13 +131,14 @@ class SGD(Optimizer):
 
     def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
         velocity, update = self.velocity, self._update
+        self._rate, momentum = _number(params, 0.0), _number(params, self.momentum)
         calls: list[Call] = []
         direction = grads
         if self.momentum:
-            calls += [(np.multiply, (velocity, self._momentum, velocity)), (np.add, (velocity, grads, velocity))]
+            calls += [(np.multiply, (velocity, momentum, velocity)), (np.add, (velocity, grads, velocity))]
             direction = velocity
         if self.nesterov:
-            calls += [(np.multiply, (velocity, self._momentum, update)), (np.add, (update, grads, update))]
+            calls += [(np.multiply, (velocity, momentum, update)), (np.add, (update, grads, update))]
             direction = update
         return [
             *calls,
@@ -142,14 +159,14 @@ class RMSProp(Optimizer):
         Above 0.
     """
 
+    decay, epsilon = _Setting(), _Setting()
+
     def __init__(self, learning_rate: float = 0.001, decay: float = 0.9, epsilon: float = 1e-8):
         super().__init__(learning_rate)
         self.decay = _share("RMSProp: decay", decay)
         self.epsilon = real("RMSProp: epsilon", epsilon, 0.0, above=True)
 
     def _allocate(self, params: np.ndarray) -> None:
-        self._rate, self._epsilon = _number(params, 0.0), _number(params, self.epsilon)
-        self._decay, self._rest = _number(params, self.decay), _number(params, 1.0 - self.decay)
         self._update = np.zeros_like(params)
         self.mean_square = np.zeros_like(params)
 
@@ -158,13 +175,15 @@ class RMSProp(Optimizer):
 
     def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
         mean_square, update = self.mean_square, self._update
+        self._rate, epsilon = _number(params, 0.0), _number(params, self.epsilon)
+        decay, rest = _number(params, self.decay), _number(params, 1.0 - self.decay)
         return [
             (np.multiply, (grads, grads, update)),
-            (np.multiply, (update, self._rest, update)),
-            (np.multiply, (mean_square, self._decay, mean_square)),
+            (np.multiply, (update, rest, update)),
+            (np.multiply, (mean_square, decay, mean_square)),
             (np.add, (mean_square, update, mean_square)),
             (np.sqrt, (mean_square, update)),
-            (np.add, (update, self._epsilon, update)),
+            (np.add, (update, epsilon, update)),
             (np.divide, (grads, update, update)),
             (np.multiply, (update, self._rate, update)),
             (np.subtract, (params, update, params)),
@@ -195,6 +214,8 @@ class Adam(Optimizer):
         back where p is changed.
     """
 
+    beta1, beta2 = _Setting(), _Setting()
+
     def __init__(
         self,
         learning_rate: float = 0.001,
@@ -210,8 +231,6 @@ class Adam(Optimizer):
         self.epsilon = real(f"{type(self).__name__}: epsilon", epsilon, 0.0, above=True)
 
     def _allocate(self, params: np.ndarray) -> None:
-        self._rate, self._epsilon = _number(params, 0.0), _number(params, 0.0)
-        self._beta1, self._beta2 = _number(params, self.beta1), _number(params, self.beta2)
         self._update = np.zeros_like(params)
         self.first = np.zeros_like(params)
         self.second = np.zeros_like(params)
@@ -225,10 +244,12 @@ class Adam(Optimizer):
 
     def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
         first, second, update = self.first, self.second, self._update
+        self._rate, self._epsilon = _number(params, 0.0), _number(params, 0.0)
+        beta1, beta2 = _number(params, self.beta1), _number(params, self.beta2)
         return [
-            (np.multiply, (first, self._beta1, first)),
+            (np.multiply, (first, beta1, first)),
             (np.add, (first, grads, first)),
-            (np.multiply, (second, self._beta2, second)),
+            (np.multiply, (second, beta2, second)),
             (np.multiply, (grads, grads, update)),
             (np.add, (second, update, second)),
             (np.sqrt, (second, update)),
@@ -272,13 +293,13 @@ class AdamW(Adam):
                 f"AdamW: a mask of shape {np.shape(self.mask)} does not fit params of shape {params.shape}"
             )
         self._mask = np.ones_like(params) if self.mask is None else np.array(self.mask, params.dtype)
-        self._decay = _number(params, 0.0)
 
     def _set_numbers(self) -> None:
         super()._set_numbers()
         self._decay[()] = self.learning_rate * self.weight_decay
 
     def _list_calls(self, params: np.ndarray, grads: np.ndarray) -> list[Call]:
+        self._decay = _number(params, 0.0)
         return [
             (np.multiply, (params, self._mask, self._update)),
             (np.multiply, (self._update, self._decay, self._update)),

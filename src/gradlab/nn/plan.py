@@ -10,18 +10,34 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradlab.nn.activations import ACTIVATIONS, Activation
+from gradlab.nn.activations import Activation
 from gradlab.nn.arrays import KEPT_SHAPES
-from gradlab.nn.layers import Dense, Layer, check_features
+from gradlab.nn.layers import CHANGES, OURS, Dense, Layer, check_features
 from gradlab.nn.recording import Call, Rooms, make, note_calls
 
 
-class Tape(list[np.ndarray]):
+class Arrays(list[np.ndarray]):
+    """Arrays that a plan keeps: they are written over by the next pass, and none is put in another's place.
+
+    A copy, a slice or ``list(arrays)`` is a list like any other.
+    """
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("this list belongs to the network, which goes on using it; change a copy: list(...)")
+
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+
+class Tape(Arrays):
     """The activations of one pass, [x0, x1, … xL], and the plan that filled them, as long as there is one.
 
     It is held weakly: a plan and its tape would otherwise keep each other, and all their arrays, until Python looks for
@@ -58,30 +74,31 @@ class Plan:
         self._layers, self.training = layers, training
         self._blocks = _blocks(layers, x)
         self._with_ones = [self._room(0, x.shape, x.dtype)]
-        self.tape = Tape([_usual(self._with_ones[0])], self)
-        np.copyto(self.tape[0], x)
+        tape = [_usual(self._with_ones[0])]
+        np.copyto(tape[0], x)
         self._rooms: Rooms = {}
         self._forward: list[Call] = []
         for i, layer in enumerate(layers):
             if _is_ours(layer):
-                n_in: Any = getattr(layer, "n_in", self.tape[i].shape[-1])
-                check_features(layer, self.tape[i], n_in)
+                n_in: Any = getattr(layer, "n_in", tape[i].shape[-1])
+                check_features(layer, tape[i], n_in)
                 y, shape = None, (*x.shape[:-1], getattr(layer, "n_out", n_in))
             else:
-                y = layer.forward(self.tape[i])
+                y = layer.forward(np.array(tape[i], order="C"))
                 shape = y.shape
             self._with_ones.append(self._room(i + 1, shape, x.dtype))
-            self.tape.append(_usual(self._with_ones[-1]))
-            calls = self._forward_calls(i)
+            tape.append(_usual(self._with_ones[-1]))
+            calls = self._forward_calls(i, tape[i], tape[i + 1])
             if y is None:
                 make(calls)
             else:
-                np.copyto(self.tape[-1], y)
+                np.copyto(tape[-1], y)
             self._forward += calls
+        self.tape = Tape(tape, self)
         self._backward: list[Call] = []
         self._to_input: list[Call] = []
-        self._deltas: list[np.ndarray] = []
-        self._without_input: list[np.ndarray] = []
+        self._deltas: Arrays | None = None
+        self._without_input: Arrays
 
     def forward(self, x: np.ndarray) -> Tape:
         """Fill the tape, from the input on."""
@@ -92,20 +109,21 @@ class Plan:
     @property
     def deltas(self) -> list[np.ndarray]:
         """The deltas of the last pass back, [dL/dx0, … dL/dxL]; a loss may write its slopes to the last one."""
-        if not self._deltas:
-            self._deltas = [_usual(_features_first(x.shape, x.dtype, ones=False), ones=False) for x in self.tape]
-            self._backward = [call for block in self._blocks for call in block.calls(self._rooms)]
+        if self._deltas is None:
+            deltas = [_usual(_features_first(x.shape, x.dtype, ones=False), ones=False) for x in self.tape]
+            calls = [call for block in self._blocks for call in block.calls(self._rooms)]
             for i in range(len(self._layers) - 1, -1, -1):
-                self._backward += self._backward_calls(i)
-            self._to_input = self._backward[-1:] if _joint(self._layers[0]) else []  # dL/dx0 is all that it makes
-            del self._backward[len(self._backward) - len(self._to_input) :]
-            nan = np.array(np.nan, self.tape[0].dtype)
-            self._without_input = [np.broadcast_to(nan, self.tape[0].shape), *self._deltas[1:]]
+                calls += self._backward_calls(i, deltas[i], deltas[i + 1])
+            last = len(calls) - bool(_joint(self._layers[0]))  # dL/dx0 is all that the last call of a Dense makes
+            self._backward, self._to_input = calls[:last], calls[last:]
+            nan = np.array(np.nan, deltas[0].dtype)
+            self._without_input = Arrays([np.broadcast_to(nan, deltas[0].shape), *deltas[1:]])
+            self._deltas = Arrays(deltas)  # from here on everything is there
         return self._deltas
 
     def backward(self, dy: np.ndarray, input_gradient: bool = True) -> list[np.ndarray]:
         """Fill the deltas, from the last one back, and every gradient."""
-        deltas = self._deltas or self.deltas
+        deltas = self.deltas
         if dy is not deltas[-1]:
             np.copyto(deltas[-1], dy)
         make(self._backward)
@@ -121,29 +139,28 @@ class Plan:
                 return block.rooms[i]
         return _features_first(shape, dtype)
 
-    def _forward_calls(self, i: int) -> list[Call]:
-        layer, x, y = self._layers[i], self.tape[i], self.tape[i + 1]
+    def _forward_calls(self, i: int, x: np.ndarray, y: np.ndarray) -> list[Call]:
+        layer = self._layers[i]
         if (joint := _joint(layer)) is not None:
             return [_product(joint[0].mT, self._with_ones[i], y.mT)]
-        if type(layer) in ACTIVATIONS.values():
-            return note_calls(self._rooms, layer.forward, x, y)
         if _is_ours(layer):
-            return [(layer.forward, (x, y))]
-        return [(_forward_of_ones_own, (layer, x, y))]
+            is_activation = isinstance(layer, Activation)
+            return note_calls(self._rooms, layer.forward, x, y) if is_activation else [(layer.forward, (x, y))]
+        return [(_call_ones_own, (layer.forward, (x,), y, _rooms_in_c_order(x, y)))]
 
-    def _backward_calls(self, i: int) -> list[Call]:
-        layer, x, y, dx, dy = self._layers[i], self.tape[i], self.tape[i + 1], self._deltas[i], self._deltas[i + 1]
+    def _backward_calls(self, i: int, dx: np.ndarray, dy: np.ndarray) -> list[Call]:
+        layer, x, y = self._layers[i], self.tape[i], self.tape[i + 1]
         if (joint := _joint(layer)) is not None:
             weights = joint[0][..., :-1, :]
             return [_product(self._with_ones[i], dy, joint[1]), _product(weights, dy.mT, dx.mT)]
         for block in self._blocks:
             if i in block.derivatives:
                 return [(np.multiply, (block.derivatives[i], dy, dx))]
-        if type(layer) in ACTIVATIONS.values():
-            return note_calls(self._rooms, layer.backward, dy, x, y, dx)
         if _is_ours(layer):
+            if isinstance(layer, Activation):
+                return note_calls(self._rooms, layer.backward, dy, x, y, dx)
             return [(layer.backward, (dy, x, y, dx))]
-        return [(_backward_of_ones_own, (layer, dy, x, y, dx))]
+        return [(_call_ones_own, (layer.backward, (dy, x, y), dx, _rooms_in_c_order(dy, x, y, dx)))]
 
 
 class _Block:
@@ -154,24 +171,26 @@ class _Block:
     rooms : dict
         From a place in the tape to its array (..., d + 1, n), features first, the last row ones.
     derivatives : dict
-        From an activation's place among the layers to its φ'(x), (..., n, d).
+        From an activation's place among the layers to its φ'(x), (..., n, d); made with `calls`.
     """
 
     def __init__(self, activation: Activation, places: Sequence[int], widths: Sequence[int], x: np.ndarray):
         *lead, n, _ = x.shape
-        edges = np.cumsum([0] + [widths[i] + 1 for i in places]).tolist()
-        self._activation = activation
-        self._arrays = [np.ones((*lead, edges[-1], n), x.dtype) for _ in range(3)]
-        inputs, outputs, derivatives = (
-            [array[..., start:stop, :] for start, stop in itertools.pairwise(edges)] for array in self._arrays
-        )
-        self.rooms = dict(zip(places, inputs, strict=True))
-        self.rooms |= {i + 1: room for i, room in zip(places, outputs, strict=True)}
-        self.derivatives = {i: _usual(room) for i, room in zip(places, derivatives, strict=True)}
+        self._activation, self._places = activation, places
+        self._edges = np.cumsum([0] + [widths[i] + 1 for i in places]).tolist()
+        self._inputs, self._outputs = (np.ones((*lead, self._edges[-1], n), x.dtype) for _ in range(2))
+        self.rooms = dict(zip(places, self._parts(self._inputs), strict=True))
+        self.rooms |= {i + 1: room for i, room in zip(places, self._parts(self._outputs), strict=True)}
+        self.derivatives: dict[int, np.ndarray] = {}
+
+    def _parts(self, array: np.ndarray) -> list[np.ndarray]:
+        return [array[..., start:stop, :] for start, stop in itertools.pairwise(self._edges)]
 
     def calls(self, rooms: Rooms) -> list[Call]:
         """Return the calls that take all derivatives. Those of the ones between them are taken too, and not used."""
-        return note_calls(rooms, self._activation.derivative, *self._arrays)
+        derivatives = np.empty_like(self._inputs)
+        self.derivatives = {i: _usual(room) for i, room in zip(self._places, self._parts(derivatives), strict=True)}
+        return note_calls(rooms, self._activation.derivative, self._inputs, self._outputs, derivatives)
 
 
 def _blocks(layers: Sequence[Layer], x: np.ndarray) -> list[_Block]:
@@ -194,27 +213,31 @@ class Plans:
     def __init__(self, layers: Sequence[Layer]):
         self._layers = layers
         self._plans: dict[tuple[tuple[int, ...], np.dtype, bool], Plan] = {}
+        self._changes = CHANGES[0]
 
     def forward(self, x: np.ndarray, training: bool) -> Tape:
         """Return the tape of a pass."""
+        if self._changes != CHANGES[0]:  # some layer is not what it was
+            self._plans.clear()
+            self._changes = CHANGES[0]
         key = x.shape, x.dtype, training
         plan = self._plans.get(key)
         if plan is not None:
             return plan.forward(x)
         if len(self._plans) >= KEPT_SHAPES:
-            self._plans.clear()
+            del self._plans[next(iter(self._plans))]
         plan = self._plans[key] = Plan(self._layers, x, training)
         return plan.tape
 
 
 def _is_ours(layer: Layer) -> bool:
     """Tell whether a layer is one of gradlab's own, of which it is known that it fills the array that it is given."""
-    return type(layer).__module__.startswith("gradlab.nn.")
+    return type(layer) in OURS and not {"forward", "backward"} & vars(layer).keys()
 
 
 def _joint(layer: Layer) -> tuple[np.ndarray, np.ndarray] | None:
     """Return [W; b] and its gradient, if this is a Dense in a network."""
-    if isinstance(layer, Dense) and _is_ours(layer) and layer.joint is not None and layer.djoint is not None:
+    if _is_ours(layer) and isinstance(layer, Dense) and layer.joint is not None and layer.djoint is not None:
         return layer.joint, layer.djoint
     return None
 
@@ -235,14 +258,14 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:
     return (a.dot, (b, out)) if a.ndim == b.ndim == 2 else (np.matmul, (a, b, out))
 
 
-def _forward_of_ones_own(layer: Layer, x: np.ndarray, out: np.ndarray) -> None:
-    """Run a layer that somebody wrote: it may give back an array of its own."""
-    y = layer.forward(x, out)
-    if y is not out:
-        np.copyto(out, y)
+def _rooms_in_c_order(*arrays: np.ndarray) -> list[np.ndarray]:
+    return [np.empty(array.shape, array.dtype) for array in arrays]
 
 
-def _backward_of_ones_own(layer: Layer, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    dx = layer.backward(dy, x, y, out)
-    if dx is not out:
-        np.copyto(out, dx)
+def _call_ones_own(
+    method: Callable[..., np.ndarray], inputs: Sequence[np.ndarray], out: np.ndarray, rooms: Sequence[np.ndarray]
+) -> None:
+    """Run a layer that somebody wrote: it sees arrays in C order, and may give back an array of its own."""
+    for room, array in zip(rooms, inputs, strict=False):
+        np.copyto(room, array)
+    np.copyto(out, method(*rooms))

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.nn.arrays import as_floats, scratch, with_room
 from gradlab.nn.checks import real, whole
-from gradlab.nn.layers import Layer, check_features, stand_alone
+from gradlab.nn.layers import OURS, Layer, check_features, stand_alone
 from gradlab.nn.plan import Plans, Tape
 
 
@@ -187,25 +187,29 @@ class Residual(Layer):
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
         self._plans = Plans(self.layers)
-        self._tape: Tape | None = None
+        self._tapes: dict[bool, Tape] = {}  # of the last pass that predicted, and of the last one that trained
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add x to what the layers make of it."""
-        self._tape = self._plans.forward(as_floats(x), self.training)
-        return np.add(self._tape[0], self._tape[-1], out)
+        tape = self._tapes[self.training] = self._plans.forward(as_floats(x), self.training)
+        return np.add(tape[0], tape[-1], out)
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Add dy, which came around, to what came through: dL/dx = dy + f'(x)ᵀ·dy."""
         if out is None:
             dy = as_floats(dy)
-        if self._tape is None or self._tape.plan is None or not np.array_equal(self._tape[0], x):
-            self._tape = self._plans.forward(as_floats(x), self.training)
-        plan = self._tape.plan
+        tape = self._tapes.get(self.training)
+        if tape is None or tape.plan is None or not np.array_equal(tape[0], x):
+            tape = self._tapes[self.training] = self._plans.forward(as_floats(x), self.training)
+        plan = tape.plan
         assert plan is not None
         return np.add(dy, plan.backward(dy)[0], out)
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_plans": Plans(self.layers), "_tape": None}
+        return vars(self) | {"_plans": Plans(self.layers), "_tapes": {}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+
+
+OURS.update((BatchNorm, Dropout, Residual))

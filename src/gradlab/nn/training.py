@@ -233,14 +233,14 @@ def _steps(
         tape = network.forward(batches.inputs(start, stop), training=True)
         batches.logits[..., start:stop, :] = tape[-1]
         slope = slopes.get(stop - start)
-        if slope is None or slope.tape is not tape:
+        if slope is None or slope.tape is not tape or slope.settings != vars(loss):
             slope = slopes[stop - start] = _Slopes(loss, tape)
         deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
-            _raise_if_diverged(network, tape, deltas, epoch, index, last)
+            raise_if_diverged(network, tape, deltas, epoch, index, last)
         update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
-            _raise_if_diverged(network, tape, deltas, epoch, index, last)
+            raise_if_diverged(network, tape, deltas, epoch, index, last)
         return Step(epoch, index, stop == n, tape, deltas, network, batches, start, stop)
 
     step: Step | None = None
@@ -346,6 +346,7 @@ class _Slopes:
 
     def __init__(self, loss: Loss, tape: list[np.ndarray]):
         self.tape, self._loss = tape, loss
+        self.settings = dict(vars(loss))
         self._calls: list[Call] = []
         plan = tape.plan if isinstance(tape, Tape) else None
         self._out = np.empty_like(tape[-1]) if plan is None else plan.deltas[-1]
@@ -402,7 +403,7 @@ class _Update:
         return self._decays[weights]
 
 
-def _raise_if_diverged(
+def raise_if_diverged(
     network: Network, tape: list[np.ndarray], deltas: list[np.ndarray], epoch: int, index: int, last: Step | None
 ) -> None:
     """Raise DivergenceError naming the first array of this step with a number that is not finite."""
