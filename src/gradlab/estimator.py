@@ -1,0 +1,1027 @@
+"""A classifier for scikit-learn's users: MLPClassifier as they know it, with the network inside to look at."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier as ScikitMLPClassifier
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, estimator_html_repr, gen_batches
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from gradlab import export
+from gradlab.flow import FlowRecorder
+from gradlab.nn import (
+    ACTIVATIONS,
+    LOSSES,
+    SGD,
+    Activation,
+    Adam,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Dense,
+    DivergenceError,
+    Loss,
+    Network,
+    Optimizer,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Step,
+    mlp,
+    train,
+)
+from gradlab.nn.activations import sigmoid
+from gradlab.nn.checks import lookup
+from gradlab.nn.losses import softmax
+from gradlab.nn.network import ROWS_AT_ONCE
+from gradlab.nn.training import raise_if_diverged
+
+ALIASES = {"logistic": "sigmoid"}  # scikit-learn's names, and ours
+ROWS_OF_A_PASS = 1024  # of lbfgs, which takes all rows in each evaluation
+LOWEST_RATE = 1e-6  # at which learning_rate="adaptive" gives up
+
+Callback = Callable[[Step], object]
+
+
+def _is_stochastic(classifier: MLPClassifier) -> bool:
+    if classifier.solver == "lbfgs":
+        raise AttributeError("partial_fit is only available for solver='sgd' and 'adam', not for 'lbfgs'")
+    return True
+
+
+class MLPClassifier(ClassifierMixin, BaseEstimator):
+    """A multilayer perceptron that takes the place of scikit-learn's `MLPClassifier`, and can be looked into.
+
+    The first 23 parameters are scikit-learn's, with its meaning and defaults; with the same ``random_state`` the first
+    weights, the batches and so the trajectory are its own. The rest is what it does not have.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Units of each hidden layer.
+    activation : str or Activation, or a sequence with one a hidden layer
+        A name from `gradlab.nn.ACTIVATIONS`, "logistic" for "sigmoid", or an object, also of a class of your own.
+    solver : {"adam", "sgd", "lbfgs"}
+        lbfgs is SciPy's L-BFGS-B on the vector of all parameters; what is said of batches and epochs does not apply.
+    alpha : float
+        Penalty ½·alpha·Σ W² on the weights, divided by the batch's number of samples (or sum of their weights).
+    batch_size : int or "auto"
+        "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        With sgd: constant; learning_rate_init / (t_ + 1)^power_t after each epoch; or divided by 5 whenever training
+        would stop for want of improvement, down to 1e-6.
+    learning_rate_init : float
+    power_t : float
+    max_iter : int
+        Most epochs, or iterations of lbfgs.
+    shuffle : bool
+        Whether every epoch has an order of its own.
+    random_state : int, RandomState or None
+        Of the first weights, the validation part, the batches and dropout.
+    tol : float
+        By how much a loss (or accuracy) must be better than the best to count as improved; lbfgs's ``gtol``.
+    verbose : bool or int
+        Print each epoch's loss.
+    warm_start : bool
+        Whether `fit` goes on from the weights that there are. The optimizer and the patience begin anew.
+    momentum, nesterovs_momentum : float, bool
+        Of sgd.
+    early_stopping : bool
+        Set `validation_fraction` of the samples aside, classes in proportion (but for multilabel targets), and stop
+        when `monitor` on them no longer improves.
+    validation_fraction : float
+    beta_1, beta_2, epsilon : float
+        Of adam. epsilon is added to √v before v's bias correction, as in scikit-learn.
+    n_iter_no_change : int or inf
+        Stop after this many epochs in a row without improvement; `patience` is the same.
+    max_fun : int
+        Most evaluations of lbfgs.
+    loss : Loss or str, optional
+        A loss of `gradlab.nn` or of your own, on logits. Without it, cross-entropy: of sigmoids for two classes and for
+        multilabel targets, of softmax for more classes.
+    weight_init : str or callable, optional
+        A name from `gradlab.nn.INITIALIZERS`, such as "he_normal", with biases of zero; "auto" for what suits each
+        activation. Without it, scikit-learn's: Glorot's uniform bounds, for biases too.
+    dropout : float
+        Share of each hidden layer's outputs that is dropped while training.
+    batch_norm : bool
+        Whether each hidden layer's pre-activations are normalised.
+    class_weight : dict, list of dict, "balanced" or None
+        Factors on the samples' weights, by class.
+    patience : int, optional
+        Takes the place of `n_iter_no_change`, if given.
+    monitor : {"loss", "accuracy"}
+        What early stopping watches on the validation part.
+    clip_norm : float
+        Longest gradient; 0 for no limit.
+    callbacks : sequence of callable, optional
+        Called with the last `gradlab.nn.Step` of each epoch. One that returns True ends the training.
+    record_flow : bool
+        Whether to keep the gradient flow, in `flow_`.
+
+    Attributes
+    ----------
+    classes_ : ndarray (n_classes,)
+    loss_, best_loss_ : float, float or None
+        The last and the least loss on the training samples; ``best_loss_`` is None with a validation part.
+    loss_curve_ : list of float
+        The loss, penalty included, of the network as it was at the end of each epoch (iteration of lbfgs).
+    running_loss_curve_ : list of float
+        The mean of each epoch's batch losses, without the penalty: the parameters moved meanwhile.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Accuracy and loss (without penalty) on the validation part.
+    best_validation_score_ : float or None
+    t_ : int
+        Samples seen.
+    coefs_, intercepts_ : list of ndarray (n_in, n_out), (n_out,)
+        Views of the network's weights and biases; writing to them, or assigning a list, changes the network.
+    n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_
+        As in scikit-learn.
+    network_ : Network
+        Every number of a step: ``network_.forward(X)`` gives each layer's output.
+    flow_ : dict of ndarray
+        With ``record_flow=True``: "step", "epoch", and the gradient and weight norm of each layer in them.
+
+    Notes
+    -----
+    What differs from scikit-learn 1.9, on purpose:
+
+    - the loss is computed from logits, so that a wrong prediction costs what it costs: 50 at a logit of −50, not 36;
+    - ``loss_`` is that of the network as it is, not a mean over batches of networks that are gone;
+    - training stops after exactly `n_iter_no_change` epochs without improvement, not one later; and early stopping
+      watches the validation loss, unless ``monitor="accuracy"``. So ``n_iter_`` differs;
+    - a training that leaves the finite numbers raises `DivergenceError` at the step where it does, naming epoch and
+      layer; the weights are then those from before `fit`, if there were any;
+    - `predict_log_proba` is finite where the probability rounds to 0 or 1.
+
+    Examples
+    --------
+    >>> from gradlab import MLPClassifier
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> classifier = MLPClassifier([16, 16], "tanh", solver="lbfgs", random_state=0).fit(X, y)
+    >>> classifier.score(X, y)
+    1.0
+    >>> [x.shape for x in classifier.network_.forward(X[:5])]
+    [(5, 2), (5, 16), (5, 16), (5, 16), (5, 16), (5, 1)]
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **ScikitMLPClassifier._parameter_constraints,
+        "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), Activation, "array-like"],
+        "loss": [StrOptions(set(LOSSES)), Loss, None],
+        "weight_init": [str, callable, None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "patience": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf}), None],
+        "monitor": [StrOptions({"loss", "accuracy"})],
+        "clip_norm": [Interval(Real, 0, None, closed="left")],
+        "callbacks": ["array-like", tuple, None],
+        "record_flow": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Loss | str | None = None,
+        weight_init: Any = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        class_weight: Any = None,
+        patience: float | None = None,
+        monitor: str = "loss",
+        clip_norm: float = 0.0,
+        callbacks: Sequence[Callback] | None = None,
+        record_flow: bool = False,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.weight_init = weight_init
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.class_weight = class_weight
+        self.patience = patience
+        self.monitor = monitor
+        self.clip_norm = clip_norm
+        self.callbacks = callbacks
+        self.record_flow = record_flow
+
+    # Fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPClassifier:
+        """Train on the samples.
+
+        Parameters
+        ----------
+        X : array-like or sparse array (n_samples, n_features)
+            float32 gives a network of float32, everything else one of float64.
+        y : array-like (n_samples,) or (n_samples, n_labels)
+            Classes, or 0 and 1 for each label.
+        sample_weight : array-like (n_samples,), optional
+            How much each sample counts.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Samples that are not learned from, for the validation curves; with `early_stopping`, they take the place of
+            the part that would be set aside.
+
+        Returns
+        -------
+        MLPClassifier
+            itself
+
+        Raises
+        ------
+        ValueError
+            For a parameter or data that do not fit, named.
+        DivergenceError
+            When a number of a step is no longer finite.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    @available_if(_is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """Train for one epoch on these samples, and keep the optimizer for the next.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like (n_classes,)
+            All classes that will ever come; wanted by the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            itself
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.class_weight == "balanced":
+            raise ValueError("class_weight='balanced' needs all samples at once; partial_fit takes a dict")
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        incremental: bool,
+    ) -> MLPClassifier:
+        self._check_together(validation_data)
+        goes_on = hasattr(self, "network_") and (self.warm_start or incremental)
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=not goes_on
+        )
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        check_classification_targets(y)
+        self._learn_classes(y, goes_on, incremental)
+        samples = self._samples(X, y, sample_weight, self.class_weight)
+        if not incremental:
+            self._check_classes_present(samples)
+        generator = check_random_state(self.random_state)
+        loss = self._choose_loss()
+        widths = [X.shape[1], *self._hidden_widths(), samples.targets.shape[1]]
+        network = self._kept_network(widths, X.dtype) if goes_on else self._new_network(widths, X.dtype, generator)
+        training, validation = self._split(samples, validation_data, generator)
+        before = network.params.copy(), network.state.copy()
+        try:
+            if self.solver == "lbfgs":
+                self._minimize(network, loss, training, validation)
+            else:
+                self._descend(network, loss, training, validation, generator, incremental)
+        except DivergenceError:
+            network.params[...], network.state[...] = before
+            self.__dict__.pop("_optimizer", None)
+            if not goes_on:
+                del self.network_
+            raise
+        return self
+
+    def _check_together(self, validation_data: Any) -> None:
+        """Raise ValueError for parameters that do not fit one another."""
+        for i, callback in enumerate(self.callbacks or ()):
+            if not callable(callback):
+                raise ValueError(f"callbacks[{i}]: {callback!r} cannot be called with a step")
+        if validation_data is not None and (not isinstance(validation_data, tuple | list) or
+                                            len(validation_data) not in (2, 3)):  # fmt: skip
+            raise ValueError("validation_data: give (X, y) or (X, y, sample_weight)")
+        if self.solver != "lbfgs":
+            return
+        if self.dropout or self.batch_norm:
+            raise ValueError("solver='lbfgs' needs a loss that stays the same; dropout and batch_norm change it")
+        if self.callbacks or self.record_flow:
+            raise ValueError("solver='lbfgs' takes no steps for callbacks or record_flow to look at; use adam or sgd")
+
+    def _learn_classes(self, y: np.ndarray, goes_on: bool, incremental: bool) -> None:
+        """Set `classes_`, or check that y has those that are known."""
+        if not goes_on and not incremental:
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return
+        classes = unique_labels(y)
+        unknown, missing = np.setdiff1d(classes, self.classes_), np.setdiff1d(self.classes_, classes)
+        if self.warm_start and not incremental and (unknown.size or missing.size):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
+        if unknown.size:
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _samples(self, X: Any, y: np.ndarray, sample_weight: Any, class_weight: Any) -> _Samples:
+        """Put samples, targets and weights together, in one float type."""
+        targets = self._label_binarizer.transform(y).astype(X.dtype)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        if class_weight is not None:
+            by_class = compute_sample_weight(class_weight, y).astype(X.dtype)
+            weights = by_class if weights is None else weights * by_class
+        if weights is not None and not weights.sum() > 0.0:
+            raise ValueError("sample_weight: all weights are 0; there is no class to learn from")
+        return _Samples(X, y, targets, weights)
+
+    def _check_classes_present(self, samples: _Samples) -> None:
+        """Raise ValueError unless two classes, or the label vectors, have a weight."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return
+        counted = samples.y if samples.weights is None else samples.y[samples.weights > 0.0]
+        present = np.unique(counted)
+        if len(present) < 2:
+            weighted = "" if samples.weights is None else " with a weight above 0"
+            raise ValueError(
+                f"y: all samples{weighted} are of one class, {present.tolist()}; a classifier needs two classes or more"
+            )
+
+    def _hidden_widths(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        widths = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        for width in widths:
+            if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:
+                raise ValueError(f"hidden_layer_sizes must be > 0 and whole numbers, got {widths}.")
+        return [int(width) for width in widths]
+
+    def _choose_loss(self) -> Loss:
+        """Return the loss; raise ValueError if it does not belong to the kind of target."""
+        self.out_activation_ = "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+        if self.loss is None:
+            return SoftmaxCrossEntropy() if self.out_activation_ == "softmax" else BinaryCrossEntropy()
+        loss = self.loss if isinstance(self.loss, Loss) else lookup("loss", self.loss, LOSSES)()
+        if type(loss) is SquaredError and loss.on == "identity" and self.out_activation_ == "logistic":
+            loss = loss if isinstance(self.loss, Loss) else SquaredError(on="sigmoid")
+        of_softmax, of_sigmoid = type(loss) is SoftmaxCrossEntropy, type(loss) in (BinaryCrossEntropy, SquaredError)
+        if type(loss) is SquaredError and loss.on == "identity":
+            raise ValueError("loss: SquaredError on the logits themselves gives no probabilities; on='sigmoid' does")
+        if of_softmax and self.out_activation_ != "softmax":
+            raise ValueError(f"loss: {loss!r} is for more than two classes, not for {self._label_binarizer.y_type_}")
+        if of_sigmoid and self.out_activation_ == "softmax":
+            raise ValueError(
+                f"loss: {loss!r} is for two classes or several labels, not for {len(self.classes_)} classes"
+            )
+        return loss
+
+    def _activations(self, depth: int) -> list[Activation]:
+        """Return an activation for each hidden layer, none of them the caller's own object."""
+        given = self.activation
+        each = [given] * depth if isinstance(given, str | Activation) else list(given)
+        if len(each) != depth:
+            raise ValueError(f"activation: {len(each)} of them for {depth} hidden layers; give one, or one a layer")
+        return [_activation(act) for act in each]
+
+    def _new_network(self, widths: list[int], dtype: Any, generator: np.random.RandomState) -> Network:
+        """Make a network, and set what counts from the first fit on."""
+        activations = self._activations(len(widths) - 2)
+        weight_init = None if self.weight_init == "auto" else self.weight_init
+        layers = mlp(widths, activations, weight_init, dropout=self.dropout, batch_norm=self.batch_norm)
+        drawn = self.weight_init is not None or self.dropout
+        network = Network(layers, seed=int(generator.randint(2**31)) if drawn else 0, dtype=dtype)
+        if self.weight_init is None:
+            last = activations[-1] if activations else self._activations(1)[0]  # scikit-learn's rule for the logits
+            for dense, act in zip(_dense(network), [*activations, last], strict=True):
+                bound = math.sqrt((2.0 if isinstance(act, Sigmoid) else 6.0) / (dense.n_in + dense.n_out))
+                dense.W[...] = generator.uniform(-bound, bound, (dense.n_in, dense.n_out))
+                dense.b[...] = generator.uniform(-bound, bound, dense.n_out)
+        for name in ("_optimizer", "flow_"):
+            self.__dict__.pop(name, None)
+        self.network_, self.n_layers_, self.n_outputs_ = network, len(widths), widths[-1]
+        self.n_iter_ = self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.running_loss_curve_: list[float] = []
+        self.validation_scores_: list[float] | None = None
+        self.validation_loss_curve_: list[float] | None = None
+        self.best_loss_: float | None = None
+        self.best_validation_score_: float | None = None
+        return network
+
+    def _kept_network(self, widths: list[int], dtype: Any) -> Network:
+        """Return the network that there is, in the data's float type."""
+        known = [dense.n_in for dense in _dense(self.network_)] + [self.n_outputs_]
+        if known != widths:
+            raise ValueError(
+                f"warm_start: the network has layers of {known} units, hidden_layer_sizes asks for {widths}"
+            )
+        if self.network_.dtype != dtype:
+            self.network_ = self.network_.astype(dtype)
+            self.__dict__.pop("_optimizer", None)
+        return self.network_
+
+    def _split(
+        self, samples: _Samples, validation_data: Any, generator: np.random.RandomState
+    ) -> tuple[_Samples, _Samples | None]:
+        """Return the samples to learn from, and those to validate with."""
+        if validation_data is not None:
+            return samples, self._given_validation(validation_data)
+        if not self.early_stopping or self.solver == "lbfgs":
+            return samples, None
+        n = samples.X.shape[0]
+        size = math.ceil(self.validation_fraction * n)
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        least = 2 if multilabel else len(self.classes_)
+        if size < least or n - size < least:
+            raise ValueError(
+                f"The validation set is too small: validation_fraction={self.validation_fraction:g} of {n} samples "
+                f"sets {size} aside and leaves {n - size}; both parts need at least {least}, one of each class"
+            )
+        rows = train_test_split(
+            np.arange(n),
+            random_state=generator,
+            test_size=self.validation_fraction,
+            stratify=None if multilabel else samples.y,
+        )
+        return samples.part(rows[0]), samples.part(rows[1])
+
+    def _given_validation(self, validation_data: Any) -> _Samples:
+        X, y, *sample_weight = validation_data
+        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=self.network_.dtype, reset=False)
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        if (unknown := np.setdiff1d(unique_labels(y), self.classes_)).size:
+            raise ValueError(f"validation_data: y has classes {unknown} that the training samples have not")
+        return self._samples(X, y, sample_weight[0] if sample_weight else None, None)
+
+    # The solvers
+
+    def _make_optimizer(self) -> Optimizer:
+        if self.solver == "adam":
+            return Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon, epsilon_hat=True)
+        return SGD(self.learning_rate_init, self.momentum, self.nesterovs_momentum and self.momentum > 0.0)
+
+    def _descend(
+        self,
+        network: Network,
+        loss: Loss,
+        training: _Samples,
+        validation: _Samples | None,
+        generator: np.random.RandomState,
+        incremental: bool,
+    ) -> None:
+        """Train by mini-batches, epoch after epoch."""
+        n = training.X.shape[0]
+        batch_size = min(200, n) if self.batch_size == "auto" else self.batch_size
+        if batch_size > n:
+            warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=4)
+        optimizer = getattr(self, "_optimizer", None) if incremental else None
+        optimizer = self._optimizer = optimizer or self._make_optimizer()
+        recorder = FlowRecorder(every="epoch", what=("weight_gradient_norm", "weight_norm"))
+        watched = _Watched(self.n_iter_no_change if self.patience is None else self.patience, self.tol)
+        best = None
+        self.n_iter_ = 0
+        rate = optimizer.learning_rate
+        steps = train(
+            network,
+            loss,
+            optimizer,
+            training.X,
+            training.targets,
+            epochs=1 if incremental else self.max_iter,
+            batch_size=int(batch_size),
+            weights=training.weights,
+            shuffle=(lambda order: order[generator.permutation(n)]) if self.shuffle else False,
+            alpha=self.alpha,
+            clip_norm=self.clip_norm,
+            input_gradient=False,
+        )
+        try:
+            for step in steps:
+                if self.record_flow:
+                    recorder(step)
+                if not step.ends_epoch:
+                    continue
+                self.n_iter_ += 1
+                self.t_ += n
+                self.running_loss_curve_.append(float(step.running_loss))
+                value = self._note_losses(network, loss, training, validation)
+                if not math.isfinite(self.loss_):
+                    last = len(network.layers) - 1
+                    known = self.loss_curve_[-2] if len(self.loss_curve_) > 1 else math.nan
+                    raise DivergenceError(step.epoch, step.index, last, "output", 0, known, repr(network.layers[last]))
+                if watched.is_best(value) and self.early_stopping:
+                    best = network.params.copy(), network.state.copy()
+                if self.solver == "sgd" and self.learning_rate == "invscaling":
+                    rate = _change_rate(optimizer, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
+                stops = [callback(step) is True for callback in self.callbacks or ()]
+                if any(stops):
+                    break
+                if watched.is_over():
+                    what = f"Validation {self.monitor}" if self.early_stopping else "Training loss"
+                    reason = f"{what} did not improve by {self.tol:f} for {watched.patience} consecutive epochs."
+                    if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= LOWEST_RATE:
+                        self._say(f"{reason} Stopping.")
+                        break
+                    rate = _change_rate(optimizer, rate / 5.0)
+                    self._say(f"{reason} Setting learning rate to {rate:f}")
+                    watched.waited = 0
+                if self.n_iter_ == self.max_iter and not incremental:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                        "hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=5,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        finally:
+            optimizer.learning_rate = rate
+            if best is not None:
+                network.params[...], network.state[...] = best
+        if self.record_flow and self.n_iter_:
+            self._keep_flow(recorder.table())
+
+    def _minimize(self, network: Network, loss: Loss, training: _Samples, validation: _Samples | None) -> None:
+        """Find the least loss of all samples by L-BFGS, in float64 whatever the network's type."""
+        wide = network if network.dtype == np.float64 else network.astype(np.float64)
+
+        def objective(params: np.ndarray) -> tuple[float, np.ndarray]:
+            wide.params[...] = params
+            return self._loss_and_gradient(wide, loss, training)
+
+        def end_iteration(intermediate_result: Any) -> None:
+            network.params[...] = intermediate_result.x
+            self.n_iter_ += 1
+            self._note_losses(network, loss, training, validation, float(intermediate_result.fun))
+
+        self.n_iter_ = 0
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = minimize(
+                    objective,
+                    wide.params.copy(),
+                    method="L-BFGS-B",
+                    jac=True,
+                    callback=end_iteration,
+                    options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+                )
+                if not math.isfinite(found.fun):
+                    objective(found.x)
+                    tape = wide.forward(_rows(training.X, slice(0, ROWS_OF_A_PASS)), training=True)
+                    raise_if_diverged(wide, tape, tape, self.n_iter_, found.nfev, None)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+            return
+        network.params[...], self.loss_ = found.x, float(found.fun)
+        if found.status:
+            warnings.warn(
+                f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
+                "More iterations (max_iter), or scaled data, may help.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _loss_and_gradient(self, network: Network, loss: Loss, samples: _Samples) -> tuple[float, np.ndarray]:
+        """Return the mean loss of all samples, penalty included, and its gradient."""
+        value, gradient = 0.0, np.zeros_like(network.params)
+        for rows in gen_batches(samples.X.shape[0], ROWS_OF_A_PASS):
+            part = samples.part(rows)
+            share = part.total / samples.total
+            if share == 0.0:
+                continue
+            tape = network.forward(_rows(part.X, slice(None)), training=True)
+            value += share * float(loss.value(tape[-1], part.targets, part.weights))
+            network.backward(loss.gradient(tape[-1], part.targets, part.weights), tape, input_gradient=False)
+            gradient += share * network.grads
+        gradient += self.alpha / samples.total * network.weight_mask * network.params
+        return value + self._penalty(network, samples.total), gradient
+
+    def _penalty(self, network: Network, total: float) -> float:
+        return float(0.5 * self.alpha / total * np.sum(network.weight_mask * network.params**2))
+
+    def _note_losses(
+        self,
+        network: Network,
+        loss: Loss,
+        training: _Samples,
+        validation: _Samples | None,
+        value: float | None = None,
+    ) -> float:
+        """Write the losses of the network as it is now to the curves; return the one that stopping depends on."""
+        if value is None:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error, not a warning
+                logits = _logits(network, training.X)
+                value = float(loss.value(logits, training.targets, training.weights))
+                value += self._penalty(network, training.total)
+        self.loss_ = value
+        self.loss_curve_.append(value)
+        self._say(f"Iteration {self.n_iter_}, loss = {value:.8f}")
+        if not self._validates():
+            self.best_loss_ = value if self.best_loss_ is None else min(self.best_loss_, value)
+        if validation is None:
+            return value
+        logits = _logits(network, validation.X)
+        validation_loss = float(loss.value(logits, validation.targets, validation.weights))
+        predicted = self._label_binarizer.inverse_transform(self._probabilities(logits))
+        score = float(accuracy_score(validation.y, predicted, sample_weight=validation.weights))
+        if self.validation_scores_ is None or self.validation_loss_curve_ is None:
+            self.validation_scores_, self.validation_loss_curve_, self.best_validation_score_ = [], [], score
+        self.validation_scores_.append(score)
+        self.validation_loss_curve_.append(validation_loss)
+        self.best_validation_score_ = max(self.best_validation_score_ or 0.0, score)
+        self._say(f"Validation score: {score:f}, loss = {validation_loss:.8f}")
+        if not self._validates():
+            return value
+        return validation_loss if self.monitor == "loss" else -score
+
+    def _validates(self) -> bool:
+        """Tell whether it is the validation part that ends the training."""
+        return self.early_stopping and self.solver != "lbfgs"
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print(text)
+
+    def _keep_flow(self, table: dict[str, np.ndarray]) -> None:
+        """Append what was recorded to `flow_`, without the axis of replicas."""
+        flow = {name: values[..., 0] if values.ndim == 3 else values for name, values in table.items()}
+        if known := getattr(self, "flow_", None):
+            flow["step"], flow["epoch"] = flow["step"] + known["step"][-1] + 1, flow["epoch"] + known["epoch"][-1] + 1
+            flow = {name: np.concatenate([known[name], values]) for name, values in flow.items()}
+        self.flow_ = flow
+
+    # Predicting
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of each sample (n_samples,), or 0 and 1 for each label (n_samples, n_labels)."""
+        probabilities = self._probabilities(self._checked_logits(X))
+        return self._label_binarizer.inverse_transform(probabilities)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, in the order of `classes_`, (n_samples, n_classes).
+
+        With multilabel targets, that of each label, (n_samples, n_labels).
+        """
+        logits = self._checked_logits(X)
+        if self.n_outputs_ > 1:
+            return self._probabilities(logits)
+        return np.hstack([sigmoid(-logits, np.empty_like(logits)), sigmoid(logits, logits)])
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithms of `predict_proba`, from the logits: finite also where a probability rounds to 0."""
+        logits = self._checked_logits(X)
+        if self.out_activation_ == "softmax":
+            logits -= logits.max(axis=1, keepdims=True)
+            return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        z = logits if self.n_outputs_ > 1 else np.hstack([-logits, logits])
+        return -np.logaddexp(0.0, -z)
+
+    def _checked_logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype, reset=False)
+        return _logits(self.network_, X)
+
+    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return what the output activation makes of the logits, in their place."""
+        return (softmax if self.out_activation_ == "softmax" else sigmoid)(logits, logits)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    # The network inside
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights of each layer, (n_in, n_out)."""
+        return [dense.W for dense in _dense(self.network_)]
+
+    @coefs_.setter
+    def coefs_(self, values: Sequence[np.ndarray]) -> None:
+        for dense, value in zip(_dense(self.network_), values, strict=True):
+            dense.W = value
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases of each layer, (n_out,)."""
+        return [dense.b[0] for dense in _dense(self.network_)]
+
+    @intercepts_.setter
+    def intercepts_(self, values: Sequence[np.ndarray]) -> None:
+        for dense, value in zip(_dense(self.network_), values, strict=True):
+            dense.b = value
+
+    def plot_flow(self, ax: Any = None) -> Any:
+        """Draw the norm of each layer's weight gradient over the epochs.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; without it, a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            If nothing was recorded.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "flow_"):
+            raise ValueError("plot_flow: nothing was recorded; fit with record_flow=True")
+        return export.draw_flow(self.flow_, ax)
+
+    def _repr_html_inner(self) -> str:
+        """Show the parameters as scikit-learn does, and the network below."""
+        return estimator_html_repr(self) + self._network_html()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += self._network_html()
+        return bundle
+
+    def _network_html(self) -> str:
+        return export.network_html(self.network_, self.out_activation_) if hasattr(self, "network_") else ""
+
+    # To others and back
+
+    @classmethod
+    def from_sklearn(cls, classifier: ScikitMLPClassifier) -> MLPClassifier:
+        """Return a gradlab classifier with the parameters, weights and curves of a fitted one of scikit-learn.
+
+        Parameters
+        ----------
+        classifier : sklearn.neural_network.MLPClassifier
+            A fitted one.
+
+        Returns
+        -------
+        MLPClassifier
+            Its `fit` with ``warm_start`` and its `partial_fit` go on from there, the optimizer anew. Losses noted by
+            scikit-learn are means over each epoch's batches, so they come as ``running_loss_curve_``, too.
+
+        Raises
+        ------
+        TypeError
+            If it is not a `MLPClassifier`.
+        NotFittedError
+            If it is not fitted.
+        """
+        if not isinstance(classifier, ScikitMLPClassifier):
+            raise TypeError(f"from_sklearn: {classifier!r} is not scikit-learn's MLPClassifier")
+        check_is_fitted(classifier)
+        own = cls(**{name: v for name, v in classifier.get_params().items() if name in cls().get_params()})
+        own._label_binarizer, own.classes_ = copy.deepcopy(classifier._label_binarizer), classifier.classes_.copy()
+        widths = [len(classifier.coefs_[0]), *(len(b) for b in classifier.intercepts_)]
+        own._new_network(widths, classifier.coefs_[0].dtype, np.random.RandomState(0))
+        own.out_activation_ = classifier.out_activation_
+        own.coefs_, own.intercepts_ = classifier.coefs_, classifier.intercepts_
+        for name in _SHARED:
+            if hasattr(classifier, name):
+                setattr(own, name, copy.deepcopy(getattr(classifier, name)))
+        own.running_loss_curve_ = list(own.loss_curve_)
+        return own
+
+    def to_sklearn(self) -> ScikitMLPClassifier:
+        """Return scikit-learn's classifier with the same parameters, weights and curves.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier
+            It predicts what this one does. Parameters that it does not know are left out.
+
+        Raises
+        ------
+        ValueError
+            If it could not predict the same: for another activation than its four, one a layer, or batch normalisation.
+        """
+        check_is_fitted(self)
+        names = {type(act).__name__.lower() for act in self.network_.layers if isinstance(act, Activation)}
+        back = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity": "identity"}
+        if len(names) > 1 or not names <= set(back):
+            raise ValueError(
+                f"to_sklearn: scikit-learn has one activation for all layers, of {', '.join(back.values())}; "
+                f"this network has {', '.join(sorted(names))}"
+            )
+        if any(isinstance(layer, BatchNorm) for layer in self.network_.layers):
+            raise ValueError("to_sklearn: scikit-learn has no batch normalisation")
+        params = self.get_params(deep=False)
+        params["activation"] = back[names.pop()] if names else "relu"
+        known = ScikitMLPClassifier().get_params()
+        other = ScikitMLPClassifier(**{name: value for name, value in params.items() if name in known})
+        other._label_binarizer, other.classes_ = copy.deepcopy(self._label_binarizer), self.classes_.copy()
+        other.coefs_, other.intercepts_ = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
+        other.n_layers_, other.n_outputs_, other.out_activation_ = self.n_layers_, self.n_outputs_, self.out_activation_
+        for name in _SHARED:
+            if hasattr(self, name):
+                setattr(other, name, copy.deepcopy(getattr(self, name)))
+        other._random_state = check_random_state(self.random_state)
+        other._no_improvement_count = 0
+        other._best_coefs, other._best_intercepts = copy.deepcopy((other.coefs_, other.intercepts_))
+        return other
+
+    def to_torch(self, logits: bool = False) -> Any:
+        """Return the network as a `torch.nn.Sequential` that predicts (dropout and batch normalisation included).
+
+        Parameters
+        ----------
+        logits : bool
+            Whether it ends with the logits, as PyTorch's losses want them, rather than with probabilities: of class 1
+            (n, 1), or of each class or label.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        ValueError
+            For a layer that PyTorch does not have.
+        """
+        check_is_fitted(self)
+        return export.to_torch(self.network_, None if logits else self.out_activation_)
+
+    def to_onnx(self, path: Any) -> None:
+        """Write the classifier as an ONNX model: from "X" to "probabilities" and, but for multilabel, "label".
+
+        Parameters
+        ----------
+        path : str or path-like
+            It is replaced at once, or left as it was.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed (the extra ``onnx``).
+        ValueError
+            For a layer of somebody's own.
+        """
+        check_is_fitted(self)
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        export.to_onnx(self.network_, self.out_activation_, None if multilabel else self.classes_, path)
+
+
+_SHARED = (
+    "loss_",
+    "best_loss_",
+    "loss_curve_",
+    "validation_scores_",
+    "best_validation_score_",
+    "t_",
+    "n_iter_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
+
+class _Samples:
+    """Rows of X with their classes, targets (n, k) and weights."""
+
+    def __init__(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
+        self.X, self.y, self.targets, self.weights = X, y, targets, weights
+        self.total = float(X.shape[0] if weights is None else weights.sum())
+
+    def part(self, rows: Any) -> _Samples:
+        """Return some of the rows."""
+        return _Samples(
+            self.X[rows], self.y[rows], self.targets[rows], None if self.weights is None else self.weights[rows]
+        )
+
+
+class _Watched:
+    """Counts the epochs in a row in which a value, lower is better, did not improve by `tol`."""
+
+    def __init__(self, patience: float, tol: float):
+        self.patience, self._tol = patience, tol
+        self.waited, self._best = 0, math.inf
+
+    def is_best(self, value: float) -> bool:
+        """Take in an epoch's value, and tell whether it is the lowest so far."""
+        self.waited = 0 if value <= self._best - self._tol else self.waited + 1
+        lowest = value < self._best
+        self._best = min(self._best, value)
+        return lowest
+
+    def is_over(self) -> bool:
+        return self.waited >= self.patience
+
+
+def _change_rate(optimizer: Optimizer, rate: float) -> float:
+    """Set SGD's learning rate, and return it.
+
+    In scikit-learn the velocity contains the rates of the steps that it came from. Ours does not, so it is stretched
+    by old/new: its product with the new rate then is what it was with the old.
+    """
+    optimizer.velocity *= optimizer.learning_rate / rate  # type: ignore[attr-defined]
+    optimizer.learning_rate = rate
+    return rate
+
+
+def _activation(given: Any) -> Activation:
+    """Return an activation of this name, or a copy of the object."""
+    if isinstance(given, Activation):
+        return copy.deepcopy(given)
+    name = ALIASES.get(given, given) if isinstance(given, str) else given
+    return lookup("activation", name, ACTIVATIONS)()
+
+
+def _dense(network: Network) -> list[Dense]:
+    return [layer for layer in network.layers if isinstance(layer, Dense)]
+
+
+def _rows(X: Any, rows: slice) -> np.ndarray:
+    """Return some rows, dense."""
+    part = X[rows]
+    return part if isinstance(part, np.ndarray) else part.toarray()
+
+
+def _logits(network: Network, X: Any) -> np.ndarray:
+    """Return the logits of all rows, a part at a time."""
+    if isinstance(X, np.ndarray):
+        return network.decision_function(X)
+    return np.concatenate([network.decision_function(_rows(X, rows)) for rows in gen_batches(X.shape[0], ROWS_AT_ONCE)])

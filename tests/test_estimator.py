@@ -1,0 +1,725 @@
+"""MLPClassifier in scikit-learn's place: the same where that is right, and what it does more."""
+
+import io
+import math
+import pickle
+import warnings
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer, load_iris, make_moons, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.inspection import DecisionBoundaryDisplay, permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.neural_network import MLPClassifier as ScikitMLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import gradlab
+from gradlab import ACTIVATIONS, BinaryCrossEntropy, DivergenceError, MLPClassifier, SquaredError
+from gradlab.nn import Activation, BatchNorm, Dropout, Sigmoid, Tanh
+
+unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def scaled(data):
+    X, y = data
+    return StandardScaler().fit_transform(X), y
+
+
+BINARY = scaled(load_breast_cancer(return_X_y=True))
+MULTICLASS = scaled(load_iris(return_X_y=True))
+MULTILABEL = scaled(make_multilabel_classification(150, random_state=0))
+TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL}
+each_task = pytest.mark.parametrize("task", TASKS)
+ENDLESS = {"tol": 0.0, "n_iter_no_change": 10_000}  # as many epochs as max_iter says
+
+
+def fitted(classifier, X, y, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return classifier.fit(X, y, **options)
+
+
+def both(X, y, *, fit=None, **params):
+    return [fitted(cls(**params), X, y, **(fit or {})) for cls in (ScikitMLPClassifier, MLPClassifier)]
+
+
+def distance(one, other):
+    pairs = zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True)
+    return max(np.abs(a - b).max() for a, b in pairs)
+
+
+# scikit-learn's own checks
+
+
+@pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
+)
+@parametrize_with_checks([MLPClassifier(), MLPClassifier((20, 10), ["tanh", "elu"], solver="sgd")])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_parameters_and_defaults_are_scikit_learns():
+    ours, theirs = MLPClassifier().get_params(), ScikitMLPClassifier().get_params()
+    assert list(MLPClassifier.__init__.__kwdefaults__ | {})[: len(theirs) - 2] == list(
+        ScikitMLPClassifier.__init__.__kwdefaults__
+    )
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("activation", "sigmod"), ("solver", "newton"), ("alpha", -1.0), ("batch_size", 0), ("learning_rate", "fast"),
+        ("learning_rate_init", 0.0), ("power_t", -1.0), ("max_iter", 0), ("shuffle", 2), ("tol", -1.0),
+        ("momentum", 1.5), ("validation_fraction", 1.0), ("beta_1", 1.0), ("beta_2", 1.0), ("epsilon", 0.0),
+        ("n_iter_no_change", 0), ("max_fun", 0), ("loss", "hinge"), ("dropout", 1.0), ("batch_norm", 3),
+        ("class_weight", "even"), ("patience", 0), ("monitor", "f1"), ("clip_norm", -1.0), ("record_flow", "yes"),
+        ("weight_init", 3),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_is_refused_is_named(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of MLPClassifier"):
+        MLPClassifier(**{name: value}).fit(*BINARY)
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"activation": ["tanh", "relu"]}, "activation: 2 of them for 1 hidden layers"),
+        ({"activation": ["tan"]}, "activation: 'tan' is not one of .* did you mean 'tanh'"),
+        ({"hidden_layer_sizes": (3, -1)}, r"hidden_layer_sizes must be > 0 and whole numbers, got \[3, -1\]"),
+        ({"hidden_layer_sizes": (3, 2.5)}, "hidden_layer_sizes must be > 0 and whole"),
+        ({"weight_init": "he_norma"}, "weight_init: 'he_norma' is not one of .* did you mean 'he_normal'"),
+        ({"callbacks": [len, 3]}, r"callbacks\[1\]: 3 cannot be called"),
+        ({"loss": "softmax_cross_entropy"}, "loss: SoftmaxCrossEntropy.* is for more than two classes, not for binary"),
+        ({"loss": SquaredError()}, "SquaredError on the logits themselves gives no probabilities"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "solver='lbfgs' needs a loss that stays the same"),
+        ({"solver": "lbfgs", "record_flow": True}, "solver='lbfgs' takes no steps"),
+        ({"class_weight": {7: 1.0}}, "not in class_weight"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(params, message):
+    classifier = MLPClassifier(**params)
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(*BINARY)
+    assert not hasattr(classifier, "network_")
+
+
+# The same trajectory
+
+
+SOLVERS = {
+    "adam": {"solver": "adam"},
+    "sgd": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.05},
+    "momentum": {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.05},
+    "nesterov": {"solver": "sgd", "learning_rate_init": 0.05},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
+}
+
+
+@each_task
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_trajectory_is_scikit_learns(task, activation, solver):
+    """From one random_state: first weights, orders and steps; the last batch is shorter."""
+    params = {"hidden_layer_sizes": (10, 7), "activation": activation, "max_iter": 15, "random_state": 3}
+    theirs, ours = both(*TASKS[task], batch_size=32, alpha=0.01, **params, **SOLVERS[solver], **ENDLESS)
+    assert distance(theirs, ours) < 1e-10
+    np.testing.assert_allclose(ours.predict_proba(TASKS[task][0]), theirs.predict_proba(TASKS[task][0]), atol=1e-10)
+    np.testing.assert_array_equal(ours.predict(TASKS[task][0]), theirs.predict(TASKS[task][0]))
+
+
+@each_task
+@pytest.mark.parametrize("weights", ["given", "absent"])
+def test_the_optimum_of_lbfgs_is_scikit_learns(task, weights):
+    X, y = TASKS[task]
+    fit = {"sample_weight": np.random.default_rng(0).uniform(0.5, 2.0, len(X))} if weights == "given" else {}
+    params = {"hidden_layer_sizes": (5,), "activation": "tanh", "alpha": 1.0, "max_iter": 2000, "tol": 1e-7}
+    theirs, ours = both(X, y, solver="lbfgs", random_state=0, fit=fit, **params)
+    assert abs(theirs.loss_ - ours.loss_) < 1e-6
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-3)  # it is flat around there
+
+
+def test_lbfgs_adds_its_parts_up(monkeypatch):
+    params = {"hidden_layer_sizes": 3, "activation": "tanh", "solver": "lbfgs", "max_iter": 20, "random_state": 0}
+    fit = {"sample_weight": np.random.default_rng(0).integers(0, 3, 569).astype(float)}
+    whole = fitted(MLPClassifier(**params), *BINARY, **fit)
+    monkeypatch.setattr("gradlab.estimator.ROWS_OF_A_PASS", 100)
+    parts = fitted(MLPClassifier(**params), *BINARY, **fit)
+    np.testing.assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_sample_weights_act_as_in_scikit_learn(solver):
+    weights = np.random.default_rng(0).uniform(0.1, 3.0, len(BINARY[0]))
+    params = {"hidden_layer_sizes": 8, "solver": solver, "max_iter": 10, "batch_size": 50, "random_state": 0}
+    theirs, ours = both(*BINARY, fit={"sample_weight": weights}, **params, **ENDLESS)
+    assert distance(theirs, ours) < 1e-10
+
+
+def test_partial_fit_is_scikit_learns():
+    theirs, ours = ScikitMLPClassifier(8, random_state=0), MLPClassifier(8, random_state=0)
+    for start in range(0, 500, 100):
+        rows = slice(start, start + 100)
+        for classifier in (theirs, ours):
+            classifier.partial_fit(BINARY[0][rows], BINARY[1][rows], classes=[0, 1])
+    assert distance(theirs, ours) < 1e-10
+    assert (ours.n_iter_, ours.t_, len(ours.loss_curve_)) == (theirs.n_iter_, theirs.t_, len(theirs.loss_curve_))
+
+
+def test_partial_fit_keeps_a_rate_that_has_fallen():
+    params = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5, "random_state": 0}
+    theirs, ours = ScikitMLPClassifier(8, **params), MLPClassifier(8, **params)
+    for classifier in (theirs, ours):
+        for _ in range(5):
+            classifier.partial_fit(*BINARY, classes=[0, 1])
+    assert distance(theirs, ours) < 1e-10
+
+
+@unfinished
+def test_warm_start_is_scikit_learns():
+    theirs, ours = (
+        cls(8, random_state=0, warm_start=True, max_iter=4, **ENDLESS) for cls in (ScikitMLPClassifier, MLPClassifier)
+    )
+    for classifier in (theirs, ours):
+        classifier.fit(*BINARY).fit(*BINARY)
+    assert distance(theirs, ours) < 1e-10
+    assert (ours.n_iter_, ours.t_, len(ours.loss_curve_)) == (theirs.n_iter_, theirs.t_, len(theirs.loss_curve_))
+
+
+def test_adaptive_rate_is_scikit_learns_but_for_its_patience():
+    """Both divide the rate by 5, scikit-learn an epoch later each time: theirs has one epoch of patience less."""
+    params = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1, "tol": 1e9, "max_iter": 30}
+    theirs = fitted(ScikitMLPClassifier(5, n_iter_no_change=1, random_state=0, **params), *BINARY)
+    ours = fitted(MLPClassifier(5, n_iter_no_change=2, random_state=0, **params), *BINARY)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert distance(theirs, ours) < 1e-10
+
+
+@each_task
+def test_fitted_attributes_are_scikit_learns(task):
+    for early_stopping in (False, True):
+        theirs, ours = both(*TASKS[task], max_iter=3, random_state=0, early_stopping=early_stopping)
+        public = {name for name in vars(theirs) if name.endswith("_") and not name.startswith("_")}
+        for name in sorted(public):
+            a, b = getattr(theirs, name), getattr(ours, name)
+            assert isinstance(a, type(b)), name  # a float may be NumPy's there
+            if isinstance(a, list):
+                assert [np.shape(x) for x in a] == [np.shape(x) for x in b], name
+        for name in ("n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "n_iter_", "t_"):
+            assert getattr(theirs, name) == getattr(ours, name)
+        np.testing.assert_array_equal(theirs.classes_, ours.classes_)
+
+
+def test_feature_names_are_kept_and_asked_for():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(MULTICLASS[0], columns=list("abcd"))
+    classifier = fitted(MLPClassifier(3, max_iter=2), frame, MULTICLASS[1])
+    assert classifier.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(frame[list("dcba")])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_are_taken(library):
+    frames = pytest.importorskip(library)
+    names = np.array(["setosa", "versicolor", "virginica"])[MULTICLASS[1]]
+    frame = frames.DataFrame({f"x{i}": column for i, column in enumerate(MULTICLASS[0].T)})
+    params = {"max_iter": 5, "random_state": 0}
+    from_frame = fitted(MLPClassifier(3, **params), frame, frames.Series(names.tolist()))
+    from_array = fitted(MLPClassifier(3, **params), MULTICLASS[0], names)
+    np.testing.assert_array_equal(from_frame.predict_proba(frame), from_array.predict_proba(MULTICLASS[0]))
+    assert from_frame.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3"]
+    assert set(from_frame.predict(frame)) <= set(names)
+
+
+def test_float32_stays_float32():
+    for solver in ("adam", "lbfgs"):
+        classifier = fitted(MLPClassifier(5, solver=solver, max_iter=5), BINARY[0].astype(np.float32), BINARY[1])
+        assert {array.dtype for array in classifier.coefs_ + classifier.intercepts_} == {np.dtype(np.float32)}
+        assert classifier.predict_proba(BINARY[0].astype(np.float32)).dtype == np.float32
+
+
+@each_task
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.coo_array])
+def test_sparse_input_gives_what_dense_does(task, solver, make):
+    X, y = TASKS[task]
+    X = X * (X > 0)
+    dense, thin = (fitted(MLPClassifier(5, solver=solver, max_iter=5, random_state=0), Z, y) for Z in (X, make(X)))
+    np.testing.assert_allclose(thin.predict_proba(make(X)), dense.predict_proba(X), rtol=1e-12)
+
+
+# Where scikit-learn is wrong
+
+
+def test_a_loss_is_not_clipped():
+    """A logit of −50 with target 1 costs 50; of clipped probabilities, 36."""
+    X, y = np.array([[50.0], [-50.0]]), np.array([0, 1])
+    ours = fitted(MLPClassifier((), solver="sgd", learning_rate_init=1e-9, max_iter=1, alpha=0.0), X, y)
+    ours.coefs_, ours.intercepts_ = [np.array([[1.0]])], [np.array([0.0])]
+    ours.set_params(warm_start=True)
+    fitted(ours, X, y)
+    assert ours.loss_ == pytest.approx(50.0, rel=1e-6)
+    assert ours.predict_log_proba(X)[0, 0] == pytest.approx(-50.0, rel=1e-6)
+
+
+def test_the_loss_is_that_of_the_network_as_it_is():
+    ours = fitted(MLPClassifier(8, max_iter=4, alpha=0.5, random_state=0, batch_size=50), *BINARY)
+    p = ours.predict_proba(BINARY[0])[np.arange(569), BINARY[1]]
+    penalty = 0.5 * 0.5 * sum((w**2).sum() for w in ours.coefs_) / 569
+    assert ours.loss_ == ours.loss_curve_[-1] == pytest.approx(-np.log(p).mean() + penalty, rel=1e-12)
+    assert len(ours.running_loss_curve_) == 4
+    assert ours.running_loss_curve_[-1] > ours.loss_curve_[-1]  # the parameters were worse when their batches came
+    assert ours.best_loss_ == min(ours.loss_curve_)
+
+
+@unfinished
+def test_divergence_names_epoch_and_layer():
+    ours = MLPClassifier(solver="sgd", learning_rate_init=1e6, random_state=0)
+    with pytest.raises(DivergenceError, match=r"epoch \d+, step \d+: the .* of layer \d") as caught:
+        ours.fit(*BINARY)
+    assert caught.value.epoch < 200
+    with pytest.raises(NotFittedError):
+        ours.predict(BINARY[0])
+    known = fitted(MLPClassifier(max_iter=3, warm_start=True, random_state=0), *BINARY)
+    before = known.predict_proba(BINARY[0])
+    with pytest.raises(DivergenceError):
+        known.set_params(solver="sgd", learning_rate_init=1e6, max_iter=200).fit(*BINARY)
+    np.testing.assert_array_equal(known.predict_proba(BINARY[0]), before)
+
+
+@pytest.mark.parametrize("patience", [{"n_iter_no_change": 3}, {"patience": 3}, {"patience": 3, "n_iter_no_change": 9}])
+def test_training_stops_after_exactly_the_patience(patience):
+    """With a tolerance that nothing meets, only the first epoch improves."""
+    assert MLPClassifier(5, tol=1e9, max_iter=50, **patience).fit(*BINARY).n_iter_ == 1 + 3
+
+
+def test_early_stopping_watches_the_loss_unless_told():
+    params = {"early_stopping": True, "random_state": 0, "max_iter": 300, "learning_rate_init": 0.01, "tol": 1e-6}
+    for monitor in ("loss", "accuracy"):
+        ours = fitted(MLPClassifier(20, monitor=monitor, n_iter_no_change=5, **params), *BINARY)
+        losses, scores = np.array(ours.validation_loss_curve_), np.array(ours.validation_scores_)
+        watched = losses if monitor == "loss" else -scores
+        waited, best = 0, math.inf
+        for epoch, value in enumerate(watched):
+            waited = 0 if value <= best - 1e-6 else waited + 1
+            best = min(best, value)
+            assert waited < 5 or epoch == len(watched) - 1
+        assert waited == 5
+        assert ours.best_validation_score_ == scores.max()
+        assert ours.best_loss_ is None
+
+
+def test_the_best_weights_are_put_back():
+    X, y = make_moons(300, noise=0.4, random_state=0)
+    x_val, y_val = make_moons(200, noise=0.4, random_state=1)
+    ours = fitted(
+        MLPClassifier((50, 50), learning_rate_init=0.05, early_stopping=True, random_state=0, patience=20),
+        X, y, validation_data=(x_val, y_val),
+    )  # fmt: skip
+    p = ours.predict_proba(x_val)[np.arange(200), y_val]
+    assert -np.log(p).mean() == pytest.approx(min(ours.validation_loss_curve_), rel=1e-9)
+    assert ours.validation_loss_curve_[-1] > min(ours.validation_loss_curve_)
+
+
+def test_early_stopping_splits_as_scikit_learn_does_for_two_classes():
+    theirs, ours = both(*BINARY, early_stopping=True, max_iter=5, random_state=0, hidden_layer_sizes=8)
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-12)
+
+
+def test_early_stopping_sets_every_class_aside():
+    """scikit-learn promises that, and does it for two classes only."""
+    X, y = MULTICLASS
+    rare = np.r_[0:50, 50:100, 100:104]
+    seen = []
+    for seed in range(5):
+        ours = MLPClassifier(3, early_stopping=True, max_iter=1, random_state=seed, validation_fraction=0.25)
+        original = ours._split
+        ours._split = lambda *a, original=original: seen.append(original(*a)) or seen[-1]
+        fitted(ours, X[rare], y[rare])
+    assert all(set(part.y) == {0, 1, 2} for parts in seen for part in parts)
+
+
+# Data that cannot be learned from
+
+
+@pytest.mark.parametrize(
+    "X, y, fit, message",
+    [
+        (BINARY[0], np.zeros(569), {}, r"y: all samples are of one class, \[0.0\]"),
+        (*BINARY, {"sample_weight": BINARY[1].astype(float)}, "all samples with a weight above 0 are of one class"),
+        (*BINARY, {"sample_weight": np.zeros(569)}, "[Ss]ample.weight"),
+        (*BINARY, {"sample_weight": -np.ones(569)}, "[Nn]egative"),
+        (BINARY[0], BINARY[0][:, 0], {}, "Unknown label type: continuous"),
+        (*BINARY, {"validation_data": BINARY[0]}, r"validation_data: give \(X, y\)"),
+        (*BINARY, {"validation_data": (BINARY[0], BINARY[1] + 1)}, r"validation_data: y has classes \[2\]"),
+        (*BINARY, {"validation_data": (BINARY[0][:, :3], BINARY[1])}, "3 features"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_data_that_cannot_be_learned_from_are_refused(X, y, fit, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(3).fit(X, y, **fit)
+
+
+@pytest.mark.parametrize("n, fraction", [(10, 0.1), (10, 0.9), (10, 0.0)])
+def test_a_validation_part_that_cannot_hold_both_classes_is_refused(n, fraction):
+    X, y = make_moons(n, random_state=0)
+    with pytest.raises(ValueError, match=r"validation set is too small: .* at least 2, one"):
+        MLPClassifier(early_stopping=True, validation_fraction=fraction).fit(X, y)
+
+
+@unfinished
+def test_a_warm_start_that_does_not_fit_is_refused():
+    ours = MLPClassifier(8, max_iter=2, warm_start=True).fit(*BINARY)
+    with pytest.raises(ValueError, match=r"layers of \[30, 8, 1\] units, hidden_layer_sizes asks for \[30, 5, 1\]"):
+        ours.set_params(hidden_layer_sizes=5).fit(*BINARY)
+    ours.set_params(hidden_layer_sizes=8)
+    with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same classes"):
+        ours.fit(BINARY[0], BINARY[1] + 1)
+    with pytest.raises(ValueError, match="`y` has classes not in"):
+        ours.partial_fit(BINARY[0], BINARY[1] + 1)
+
+
+def test_what_partial_fit_cannot_do_is_said():
+    assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping"):
+        MLPClassifier(early_stopping=True).partial_fit(*BINARY, classes=[0, 1])
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all samples"):
+        MLPClassifier(class_weight="balanced").partial_fit(*BINARY, classes=[0, 1])
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MLPClassifier().partial_fit(*BINARY)
+
+
+def test_a_batch_larger_than_the_data_is_warned_of():
+    with pytest.warns(UserWarning, match="larger than sample size"):
+        MLPClassifier(3, batch_size=1000, tol=1e9).fit(*BINARY)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "plot_flow", "to_sklearn"])
+def test_before_fit_there_is_nothing_to_ask_for(method):
+    with pytest.raises(NotFittedError):
+        getattr(MLPClassifier(), method)(*([BINARY[0]] if "predict" in method else []))
+
+
+# Inside scikit-learn
+
+
+@unfinished
+def test_in_a_pipeline_with_pandas_output():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(load_iris().data, columns=list("abcd"))
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(8, max_iter=50, learning_rate_init=0.05, random_state=0))
+    pipeline.set_output(transform="pandas").fit(frame, MULTICLASS[1])
+    assert pipeline[-1].feature_names_in_.tolist() == list("abcd")
+    assert pipeline.score(frame, MULTICLASS[1]) > 0.9
+
+
+@unfinished
+def test_in_a_grid_search():
+    search = GridSearchCV(MLPClassifier(max_iter=20, random_state=0), {"alpha": [1e-4, 10.0], "activation": ["tanh"]},
+                          cv=2)  # fmt: skip
+    assert search.fit(*BINARY).best_score_ > 0.9
+
+
+@unfinished
+def test_in_a_cross_validation_of_two_processes():
+    serial, parallel = (
+        cross_val_score(MLPClassifier(5, max_iter=5, random_state=0), *BINARY, cv=3, n_jobs=n) for n in (1, 2)
+    )
+    np.testing.assert_array_equal(serial, parallel)
+
+
+@unfinished
+def test_calibrated():
+    calibrated = CalibratedClassifierCV(MLPClassifier(5, max_iter=50, random_state=0), cv=2).fit(*BINARY)
+    assert calibrated.score(*BINARY) > 0.9
+
+
+def test_permutation_importance():
+    X = np.c_[BINARY[1] * 2.0 - 1.0, np.random.default_rng(0).standard_normal(569)]
+    ours = MLPClassifier(5, solver="lbfgs", random_state=0).fit(X, BINARY[1])
+    important = permutation_importance(ours, X, BINARY[1], n_repeats=3, random_state=0).importances_mean
+    assert important[0] > 0.3
+    assert important[1] < 0.05
+
+
+def test_decision_boundary():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    X, y = make_moons(100, random_state=0)
+    display = DecisionBoundaryDisplay.from_estimator(MLPClassifier(5, solver="lbfgs", max_iter=30000, random_state=0)
+                                                     .fit(X, y), X, grid_resolution=5)  # fmt: skip
+    assert display.response.shape == (5, 5)
+    matplotlib.pyplot.close("all")
+
+
+@unfinished
+@each_task
+def test_clone_and_pickle(task):
+    ours = MLPClassifier(5, [Tanh()], max_iter=3, random_state=0, loss=None).fit(*TASKS[task])
+    again = clone(ours).fit(*TASKS[task])
+    copied = pickle.loads(pickle.dumps(ours))
+    for other in (again, copied):
+        np.testing.assert_array_equal(other.predict_proba(TASKS[task][0]), ours.predict_proba(TASKS[task][0]))
+    copied.partial_fit(*TASKS[task])
+    ours.partial_fit(*TASKS[task])
+    np.testing.assert_array_equal(copied.network_.params, ours.network_.params)
+
+
+@unfinished
+def test_sample_weight_is_routed():
+    weights = np.where(BINARY[1] == 1, 1.0, 0.001)
+    with config_context(enable_metadata_routing=True):
+        ours = MLPClassifier(5, max_iter=20, random_state=0).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), ours)
+        weighted = pipeline.fit(*BINARY, sample_weight=weights).predict(BINARY[0]).mean()
+        plain = clone(pipeline).fit(*BINARY).predict(BINARY[0]).mean()
+    assert weighted > plain + 0.1
+
+
+SCRIPT = """
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+data = load_breast_cancer()
+X_train, X_test, y_train, y_test = train_test_split(data.data, data.target, stratify=data.target, random_state=0)
+
+# fit
+model = make_pipeline(StandardScaler(), MLPClassifier(hidden_layer_sizes=(16,), max_iter=500, random_state=0))
+model.fit(X_train, y_train)
+accuracy = accuracy_score(y_test, model.predict(X_test))
+
+# tune
+grid = {"mlpclassifier__alpha": [1e-4, 1.0], "mlpclassifier__activation": ["logistic", "relu"],
+        "mlpclassifier__solver": ["lbfgs", "adam"]}
+search = GridSearchCV(model.set_params(mlpclassifier__max_iter=1000), grid, scoring="roc_auc", cv=3)
+search.fit(X_train, y_train)
+auc = roc_auc_score(y_test, search.predict_proba(X_test)[:, 1])
+
+# calibrate
+calibrated = CalibratedClassifierCV(search.best_estimator_, cv=3).fit(X_train, y_train)
+brier = brier_score_loss(y_test, calibrated.predict_proba(X_test)[:, 1])
+
+# explain
+best = search.best_estimator_
+importance = permutation_importance(best, X_test, y_test, scoring="roc_auc", n_repeats=3, random_state=0)
+ranked = [str(data.feature_names[i]) for i in np.argsort(-importance.importances_mean)]
+network = best[-1]
+shapes = [w.shape for w in network.coefs_]
+curve = getattr(network, "loss_curve_", None)
+loss, n_iter = network.loss_, network.n_iter_
+"""
+
+
+@unfinished
+def test_a_users_script_runs_unchanged():
+    """It fits, tunes, calibrates and explains; only the import differs, and the results are as good."""
+    ours, theirs = {}, {}
+    import_line = "from sklearn.neural_network import MLPClassifier"
+    assert import_line in SCRIPT
+    exec(SCRIPT, theirs)
+    exec(SCRIPT.replace(import_line, "from gradlab import MLPClassifier"), ours)
+    assert ours["MLPClassifier"] is MLPClassifier
+    assert ours["shapes"] == theirs["shapes"] == [(30, 16), (16, 1)]
+    assert ours["accuracy"] > theirs["accuracy"] - 0.02
+    assert ours["auc"] > theirs["auc"] - 0.01
+    assert ours["brier"] < theirs["brier"] + 0.01
+    assert ours["search"].best_params_["mlpclassifier__alpha"] == theirs["search"].best_params_["mlpclassifier__alpha"]
+
+
+# More than it
+
+
+class Squared(Activation):
+    """An activation of somebody's own."""
+
+    def forward(self, x, out=None):
+        return np.multiply(x, x, out)
+
+    def derivative(self, x, y, out=None):
+        return np.multiply(x, 2.0, out)
+
+
+def test_each_layer_has_its_activation():
+    given = ["tanh", Squared(), "gelu"]
+    ours = fitted(MLPClassifier((4, 5, 6), given, max_iter=5, random_state=0), *BINARY)
+    assert [type(layer).__name__ for layer in ours.network_.layers[1::2]] == ["Tanh", "Squared", "GELU"]
+    assert ours.network_.layers[3] is not given[1]
+    assert not given[1].adopted
+    assert ours.loss_curve_[-1] < ours.loss_curve_[0]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_learns(activation):
+    ours = fitted(MLPClassifier(8, activation, max_iter=30, learning_rate_init=0.01, random_state=0), *BINARY)
+    assert ours.score(*BINARY) > 0.93
+
+
+def test_sigmoid_is_logistic():
+    one, other = (fitted(MLPClassifier(5, a, max_iter=3, random_state=0), *BINARY) for a in ("sigmoid", "logistic"))
+    np.testing.assert_array_equal(one.network_.params, other.network_.params)
+    assert isinstance(one.network_.layers[1], Sigmoid)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", SquaredError(on="sigmoid"), BinaryCrossEntropy()])
+def test_a_loss_can_be_chosen(loss):
+    ours = fitted(MLPClassifier(8, loss=loss, max_iter=30, learning_rate_init=0.01, random_state=0), *BINARY)
+    assert ours.score(*BINARY) > 0.93
+    default = fitted(MLPClassifier(8, max_iter=30, learning_rate_init=0.01, random_state=0), *BINARY)
+    assert (distance(ours, default) == 0.0) == isinstance(loss, BinaryCrossEntropy)
+
+
+def test_first_weights_can_be_chosen():
+    he, suits = (fitted(MLPClassifier(400, weight_init=w, max_iter=1, learning_rate_init=1e-9, random_state=0), *BINARY)
+                 for w in ("he_normal", "auto"))  # fmt: skip
+    assert he.coefs_[0].std() == pytest.approx(math.sqrt(2.0 / 30.0), rel=0.05)
+    assert suits.coefs_[0].std() == pytest.approx(math.sqrt(2.0 / 30.0), rel=0.05)
+    assert abs(he.intercepts_[0]).max() < 1e-6
+    other = fitted(MLPClassifier(400, weight_init="he_normal", max_iter=1, random_state=1), *BINARY)
+    assert not np.array_equal(he.coefs_[0], other.coefs_[0])
+
+
+def test_dropout_and_batch_norm_are_inside():
+    ours = fitted(MLPClassifier((6, 6), dropout=0.2, batch_norm=True, max_iter=40, random_state=0), *BINARY)
+    assert sum(isinstance(layer, BatchNorm) for layer in ours.network_.layers) == 2
+    assert sum(isinstance(layer, Dropout) for layer in ours.network_.layers) == 2
+    assert [w.shape for w in ours.coefs_] == [(30, 6), (6, 6), (6, 1)]
+    np.testing.assert_array_equal(ours.predict_proba(BINARY[0]), ours.predict_proba(BINARY[0]))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_class_weights_are_sample_weights(task):
+    X, y = TASKS[task]
+    factors = {0: 3.0, 1: 1.0, 2: 0.5}
+    params = {"hidden_layer_sizes": 4, "max_iter": 4, "random_state": 0}
+    by_class = {c: factors[c] for c in np.unique(y)}
+    one = fitted(MLPClassifier(class_weight=by_class, **params), X, y)
+    other = fitted(MLPClassifier(**params), X, y, sample_weight=np.array([factors[c] for c in y]))
+    np.testing.assert_array_equal(one.network_.params, other.network_.params)
+
+
+def test_balanced_classes_find_the_rare_one():
+    X, y = make_moons((450, 30), noise=0.35, random_state=0)
+    plain, balanced = (
+        fitted(MLPClassifier(10, "tanh", class_weight=w, max_iter=300, learning_rate_init=0.01, random_state=0), X, y)
+        for w in (None, "balanced")
+    )
+    assert (balanced.predict(X)[y == 1]).mean() > (plain.predict(X)[y == 1]).mean() + 0.1
+
+
+def test_callbacks_see_each_epoch_and_may_end_it():
+    seen = []
+    ours = MLPClassifier(5, callbacks=[lambda step: seen.append(step.epoch), lambda step: step.epoch == 3]).fit(*BINARY)
+    assert seen == [0, 1, 2, 3]
+    assert ours.n_iter_ == 4
+
+
+def test_gradients_are_clipped():
+    lengths = []
+    note = [lambda step: lengths.append(np.linalg.norm(step.network.params))]
+    params = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 1.0, "max_iter": 1, "alpha": 0.0}
+    ours = fitted(MLPClassifier(5, clip_norm=1e-6, callbacks=note, batch_size=569, random_state=0, **params), *BINARY)
+    theirs = ScikitMLPClassifier(5, random_state=0, learning_rate_init=1e-300, solver="sgd", max_iter=1)
+    assert 1e-8 < distance(fitted(theirs, *BINARY), ours) < 1e-6
+
+
+def test_validation_data_are_scored_and_not_learned_from():
+    X, x_val, y, y_val = train_test_split(*BINARY, random_state=0)
+    params = {"max_iter": 6, "random_state": 0}
+    ours, alone = (
+        fitted(MLPClassifier(5, **params), X, y, validation_data=(x_val, y_val)),
+        fitted(MLPClassifier(5, **params), X, y),
+    )
+    np.testing.assert_array_equal(ours.network_.params, alone.network_.params)
+    assert len(ours.validation_scores_) == len(ours.validation_loss_curve_) == 6
+    assert ours.validation_scores_[-1] == ours.score(x_val, y_val)
+    assert ours.best_loss_ is not None
+    weighted = fitted(MLPClassifier(5, **params), X, y, validation_data=(x_val, y_val, y_val + 1.0))
+    assert weighted.validation_loss_curve_ != ours.validation_loss_curve_
+    newton = fitted(MLPClassifier(5, solver="lbfgs", **params), X, y, validation_data=(x_val, y_val))
+    assert len(newton.validation_scores_) == newton.n_iter_ == len(newton.loss_curve_) == 6
+
+
+@unfinished
+def test_flow_is_recorded():
+    ours = MLPClassifier((4, 5), record_flow=True, max_iter=6, random_state=0, batch_size=100, warm_start=True)
+    ours.fit(*BINARY)
+    assert {name: values.shape for name, values in ours.flow_.items()} == {
+        "step": (7,), "epoch": (7,), "weight_gradient_norm": (7, 3), "weight_norm": (7, 3),
+    }  # fmt: skip
+    np.testing.assert_allclose(ours.flow_["weight_norm"][-1], [np.linalg.norm(w) for w in ours.coefs_], rtol=1e-12)
+    ours.fit(*BINARY)
+    assert ours.flow_["epoch"].tolist() == [0, *range(6), 6, *range(6, 12)]
+    assert (np.diff(ours.flow_["step"]) > 0).all()
+    with pytest.raises(ValueError, match="record_flow=True"):
+        MLPClassifier(3, max_iter=1).fit(*BINARY).plot_flow()
+
+
+@unfinished
+def test_weights_can_be_written_to():
+    ours = MLPClassifier(3, max_iter=1, random_state=0).fit(*BINARY)
+    ours.coefs_[0][...] = 0.0
+    np.testing.assert_array_equal(ours.network_.layers[0].W, np.zeros((30, 3)))
+    ours.coefs_ = [np.ones((30, 3)), np.ones((3, 1))]
+    ours.intercepts_ = [np.zeros(3), np.zeros(1)]
+    z = np.maximum(BINARY[0].sum(axis=1, keepdims=True), 0.0) * 3.0
+    np.testing.assert_allclose(ours.predict_proba(BINARY[0])[:, 1:], 1.0 / (1.0 + np.exp(-z)), rtol=1e-9)
+    with pytest.raises(ValueError, match="shorter"):
+        ours.coefs_ = [np.ones((30, 3))]
+
+
+@unfinished
+def test_every_number_of_a_step_can_be_looked_at():
+    ours = MLPClassifier((4, 3), max_iter=2, random_state=0).fit(*BINARY)
+    tape = ours.network_.forward(BINARY[0])
+    np.testing.assert_allclose(1.0 / (1.0 + np.exp(-tape[-1][:, 0])), ours.predict_proba(BINARY[0])[:, 1], rtol=1e-12)
+
+
+def test_verbose_prints_each_epoch():
+    text = io.StringIO()
+    with redirect_stdout(text):
+        fitted(MLPClassifier(3, max_iter=2, verbose=True, early_stopping=True, random_state=0), *BINARY)
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("Iteration 1, loss = 0.")
+    assert lines[1].startswith("Validation score: 0.")
+
+
+def test_an_interrupt_keeps_what_was_learned():
+    def interrupt(step):
+        if step.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        ours = MLPClassifier(3, callbacks=[interrupt], random_state=0).fit(*BINARY)
+    assert len(ours.loss_curve_) == ours.n_iter_ == 3
+    assert ours.predict(BINARY[0]).shape == (569,)
+
+
+def test_importing_gradlab_does_not_import_scikit_learn():
+    assert "MLPClassifier" in dir(gradlab)
+    with pytest.raises(AttributeError, match="no attribute 'MLPRegressor'"):
+        _ = gradlab.MLPRegressor
+
+
+def test_log_probabilities_are_the_logarithms():
+    for X, y in TASKS.values():
+        ours = fitted(MLPClassifier(4, max_iter=3, random_state=0), X, y)
+        np.testing.assert_allclose(np.exp(ours.predict_log_proba(X)), ours.predict_proba(X), rtol=1e-12)
