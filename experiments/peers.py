@@ -25,7 +25,7 @@ os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-import numpy as np  # noqa: E402 (the number of threads is read when BLAS is loaded)
+import numpy as np  # the number of threads is read when BLAS is loaded
 
 Weights = list[tuple[np.ndarray, np.ndarray]]  # W (n_in, n_out) and b (n_out,) of each layer
 

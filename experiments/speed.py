@@ -607,7 +607,7 @@ def draw(results: Results, file: Path) -> None:
     """Draw the ratio to each peer, workload by workload, on a logarithmic axis with a line at 1."""
     from matplotlib import rc_context
 
-    from gradlab.lab.figures import COLOURS, STYLE
+    from gradlab.lab.style import COLOURS, STYLE
 
     looks = {  # colour and marker
         "scikit-learn": (COLOURS["sigmoid"], "o"),

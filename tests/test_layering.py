@@ -43,8 +43,12 @@ ALLOWED = {
     "gradlab.__main__": {"gradlab.cli"},
 }
 LATE = {"sklearn", "matplotlib", "torch"}  # never while a module is being imported,
-DRAWING = {"gradlab.lab.figures", "gradlab.export"}
-EXCEPT = {("gradlab.lab.figures", "matplotlib"), ("gradlab.estimator", "sklearn")}  # but here
+DRAWING = {"gradlab.lab.figures", "gradlab.lab.style", "gradlab.export"}
+EXCEPT = {
+    ("gradlab.lab.figures", "matplotlib"),
+    ("gradlab.lab.style", "matplotlib"),
+    ("gradlab.estimator", "sklearn"),
+}  # but here
 
 
 class Import(NamedTuple):

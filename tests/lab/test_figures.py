@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gradlab.lab import figures
-from gradlab.lab.figures import COLOURS, Run, _colours, draw
+from gradlab.lab.figures import Run, _colours, draw
+from gradlab.lab.style import COLOURS
 
 LONG = "a network with a name of no fewer than sixty letters or so, "
 

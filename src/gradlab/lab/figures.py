@@ -1,8 +1,7 @@
 """A run's numbers as figures that need no text beside them: it reads the folder, and computes no result."""
 
-import textwrap
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,40 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.lab.runs import read_arrays, read_history, read_summary
+from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, short
 from gradlab.nn.activations import Sigmoid
 
-COLOURS = {  # Okabe and Ito's, told apart by the colour-blind; an activation has the same one everywhere
-    "sigmoid": "#307EC7",
-    "tanh": "#009E73",
-    "relu": "#D55E00",
-    "leaky_relu": "#E69F00",
-    "elu": "#CC79A7",
-    "selu": "#56B4E9",
-    "gelu": "#7F3C8D",
-    "silu": "#8C6D00",
-    "softplus": "#4D4D4D",
-    "softsign": "#00A5A5",
-    "identity": "#999999",
-}
-DERIVATIVE = "#9621E2"
 CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 and of class 1
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#F6B26B", "#F7F7F7", "#A79BD0"])
-STYLE: Any = {
-    "figure.dpi": 120,
-    "savefig.dpi": "figure",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E5E5E5",
-    "axes.axisbelow": True,
-    "figure.constrained_layout.use": True,
-}
 MOST_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
 MOST_VARIANTS = 12  # of more variants only the first are shown
 MOST_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
@@ -81,7 +54,7 @@ class Run:
         self.seeds = "one seed" if n == 1 else f"median of {n} seeds"
         self.band = self.seeds if n == 1 else f"line: {self.seeds}; band: the middle 80 % of them"
         # whether the names fit beside the lines of one panel
-        self.few = sum(1 + _short(variant).count("\n") for variant in self.variants) <= MOST_LABELS
+        self.few = sum(1 + short(variant).count("\n") for variant in self.variants) <= MOST_LABELS
         stopped = [self._carry_forward(name) for name in entries if not entries[name]["diverged"]]
         self.carried = "\na seed that stopped early keeps its last value" if any(stopped) else ""
 
@@ -149,24 +122,24 @@ def gradient_by_layer(run: Run) -> Figure | None:
         for variant, name, colour in run.at(point):
             if name not in run.flow:
                 continue
-            first = _positive(run.flow[name]["weight_gradient_norm"][0])
+            first = positive(run.flow[name]["weight_gradient_norm"][0])
             if np.isnan(first).all():
                 zero.append(variant)
-            _line_and_band(ax, np.arange(1, len(first) + 1), first.T, colour, marker="o")
+            line_and_band(ax, np.arange(1, len(first) + 1), first.T, colour, marker="o")
             ends.append((variant, 1.0, float(np.nanmedian(first[0])), colour))
             deepest = max(deepest, len(first))
         ax.set_xticks(range(1, deepest + 1, 1 + deepest // 12))
         ax.set_yscale("log")
         ax.set_xlabel("layer (1 = next to the input)")
-        ax.set_title(_short(point))
+        ax.set_title(short(point))
         if zero:
             whose = f": {', '.join(zero)}" if len(zero) < len(ends) else ""
-            note = _short(f"all gradients are exactly zero{whose}", 40)
+            note = short(f"all gradients are exactly zero{whose}", 40)
             ax.text(0.5, 0.5, note, ha="center", va="center", transform=ax.transAxes)
         if len(zero) == len(ends):
             ax.tick_params(which="both", left=False, labelleft=False)
         if direct:
-            _label_lines(ax, ends, left=True)
+            label_lines(ax, ends, left=True)
     panels[0, 0].set_ylabel("norm of the layer's weight gradient")
     if not direct and len(run.variants) > 1:
         _legend(figure, run)
@@ -178,17 +151,17 @@ def gradient_over_time(run: Run) -> Figure | None:
     """Norm of each layer's weight gradient through training: layers upwards, epochs to the right."""
     tables = {name: table for name, table in run.flow.items() if len(table.get("step", ())) > 1}
     medians = {name: np.nanmedian(table["weight_gradient_norm"], axis=-1) for name, table in tables.items()}
-    positive = np.concatenate([_positive(median).ravel() for median in medians.values()] or [np.full(1, np.nan)])
-    if np.isnan(positive).all():
+    norms = np.concatenate([positive(median).ravel() for median in medians.values()] or [np.full(1, np.nan)])
+    if np.isnan(norms).all():
         return None
-    most, least = np.nanmax(positive), np.nanmin(positive)
+    most, least = np.nanmax(norms), np.nanmin(norms)
     scale = LogNorm(max(least, 1e-30 * most), most)
     by_epoch = all(len(table["step"]) <= table["epoch"][-1] + 2 for table in tables.values())  # with the first step
     labels = "epoch (0: the first step)" if by_epoch else "step", "layer (1 = next to the input)"
     figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
         times = np.arange(len(medians[name])) if by_epoch else tables[name]["step"]
-        layers, shown = np.arange(1, medians[name].shape[1] + 1), _positive(medians[name]).T
+        layers, shown = np.arange(1, medians[name].shape[1] + 1), positive(medians[name]).T
         mesh = ax.pcolormesh(times, layers, shown, norm=scale, cmap="viridis", shading="nearest")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
@@ -215,14 +188,14 @@ def learning_curves(run: Run) -> Figure | None:
                 if name not in run.history:
                     continue
                 values = run.history[name][metric].T
-                _line_and_band(ax, np.arange(values.shape[1]), values, colour)
+                line_and_band(ax, np.arange(values.shape[1]), values, colour)
                 ends.append((variant, values.shape[1] - 1.0, float(np.nanmedian(values[:, -1])), colour))
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
             if direct:
-                _label_lines(ax, ends)
+                label_lines(ax, ends)
         row[0].set_ylabel({"train_loss": "training loss", "test_accuracy": "test accuracy"}[metric])
     for (above, below), point in zip(panels.T, run.points, strict=True):
-        above.set_title(_short(point))
+        above.set_title(short(point))
         below.set_xlabel("epoch")
     if not direct and len(run.variants) > 1:
         _legend(figure, run)
@@ -235,11 +208,11 @@ def decision_boundary(run: Run) -> Figure | None:
     if not run.boundary:
         return None
     shown = next(iter(run.boundary.values()))
-    classes = [_short(c) for c in shown.get("classes", ("class 0", "class 1"))]
+    classes = [short(c) for c in shown.get("classes", ("class 0", "class 1"))]
     shape = np.ptp(shown["x2"]) / np.ptp(shown["x1"])
     alike = 0.25 < shape < 4.0  # features of one kind, as it seems: a circle stays a circle
     height = 1.2 + 2.6 * shape if alike and len(run.names) > 1 else 3.8
-    figure, panels, mesh = *_one_panel_each(run, run.boundary, height, *map(_short, shown["names"])), None
+    figure, panels, mesh = *_one_panel_each(run, run.boundary, height, *map(short, shown["names"])), None
     for name, ax in panels.items():
         found = run.boundary[name]
         x1, x2, probability = found["x1"], found["x2"], found["probability"]
@@ -290,8 +263,8 @@ def sweep(run: Run) -> Figure | None:
                 continue
             at = np.array([e["point"][key] for e in own])
             values = np.array([e[measure]["values"] for e in own], dtype=float).T
-            values = _positive(values) if measure == "gradient_ratio" else values
-            _line_and_band(ax, at, values, run.colours[variant], marker="o")
+            values = positive(values) if measure == "gradient_ratio" else values
+            line_and_band(ax, at, values, run.colours[variant], marker="o")
             ends.append((variant, at[-1], float(np.nanmedian(values[:, -1])), run.colours[variant]))
         if measure == "gradient_ratio":
             ax.set_yscale("log")
@@ -301,7 +274,7 @@ def sweep(run: Run) -> Figure | None:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_ylabel(label)
         if run.few:
-            _label_lines(ax, ends)
+            label_lines(ax, ends)
     if not run.few:
         _legend(figure, run)
     panels[1, 0].set_xlabel(key)
@@ -363,7 +336,7 @@ def _one_panel_each(
             i = run.variants.index(variant)
             ax = panels[name] = axes.flat[i] if len(run.points) == 1 else axes[i, j]
             ax.grid(visible=False)
-            ax.set_title("\n".join(filter(None, (_short(variant), _short(point)))), color=colour)
+            ax.set_title("\n".join(filter(None, (short(variant), short(point)))), color=colour)
             ax.set_xlabel(x_label)
             ax.set_ylabel(y_label if ax in axes[:, 0] else "")
             if name not in found:
@@ -374,63 +347,12 @@ def _one_panel_each(
     return figure, panels
 
 
-def _line_and_band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, marker: str = "") -> None:
-    """Draw the median over seeds (seeds, x) as a line, and the middle 80 % of them as a band."""
-    seen = np.isfinite(values).any(axis=0)
-    if not seen.any():
-        return
-    low, middle, high = np.nanquantile(values[:, seen], [0.1, 0.5, 0.9], axis=0)
-    ax.fill_between(x[seen], low, high, color=colour, alpha=0.2, linewidth=0)
-    ax.plot(x[seen], middle, color=colour, marker=marker, markersize=4, linewidth=1.8)
-
-
 def _legend(figure: Figure, run: Run) -> None:
     """Name the variants' colours below the panels."""
-    handles = [Line2D([], [], color=run.colours[v], linewidth=2.5, label=_short(v)) for v in run.variants]
-    longest = max(len(line) for v in run.variants for line in _short(v).split("\n"))
+    handles = [Line2D([], [], color=run.colours[v], linewidth=2.5, label=short(v)) for v in run.variants]
+    longest = max(len(line) for v in run.variants for line in short(v).split("\n"))
     columns = int(figure.get_figwidth() / (0.09 * longest + 0.8))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
-
-
-def _label_lines(ax: Axes, ends: Sequence[tuple[str, float, float, str]], left: bool = False) -> None:
-    """Write each variant's name beside the end of its line (x, y): in order, within the panel, and none touching."""
-    from sklearn.isotonic import isotonic_regression
-
-    figure = ax.get_figure(root=True)
-    ends = [end for end in ends if np.isfinite(end[2])]
-    if not ends or figure is None:
-        return
-    labels = [
-        ax.annotate(
-            _short(name), (x, y), xytext=(1.03, 0.5), textcoords="axes fraction", ha="left", va="center",
-            color=colour, fontweight="bold", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "linestyle": ":", "color": colour, "relpos": (float(left), 0.5)},
-        )
-        for name, x, y, colour in sorted(ends, key=lambda end: end[2])
-    ]  # fmt: skip
-    figure.draw_without_rendering()  # so that axes and labels know where they are
-    sizes = [Text.get_window_extent(label) for label in labels]
-    if left:  # make room between the axis and the lines
-        room = (max(size.width for size in sizes) + 30.0) / ax.bbox.width
-        right = ax.get_xlim()[1]
-        ax.set_xlim((1.0 - room * right) / (1.0 - room), right)
-    gap = 1.1 * max(size.height for size in sizes) / ax.bbox.height
-    up = gap * np.arange(len(labels))
-    heights = np.array([ax.transAxes.inverted().transform(ax.transData.transform(label.xy))[1] for label in labels])
-    placed = up + isotonic_regression(heights - up, y_min=gap / 2, y_max=1.0 - gap / 2 - up[-1])
-    for label, height in zip(labels, placed, strict=True):
-        label.set_position((0.015 if left else 1.03, height))
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Return the values that a log scale can show; nan in place of the others."""
-    return np.where((values > 0.0) & np.isfinite(values), values, np.nan)
-
-
-def _short(name: str, width: int = 26) -> str:
-    """Break a name into at most three lines, and cut the rest; a dollar sign is not the start of a formula."""
-    lines = textwrap.wrap(str(name), width, max_lines=3, placeholder=" …")
-    return "\n".join(lines).replace("$", r"\$")
 
 
 def _label(point: dict[str, Any]) -> str:
