@@ -404,7 +404,7 @@ def compare_watching(results: Results, size: Size) -> None:
     runs: dict[str, Callable[[], object]] = {
         "W3": lambda: exhaust(steps_of(deep)),
         "step": lambda: record(FlowRecorder("step")),
-        "every probe": lambda: record(FlowRecorder("step", tuple(PROBES))),
+        "every probe": lambda: record(FlowRecorder("step", tuple(PROBES), x=deep.x)),
         "epoch": lambda: record(FlowRecorder("epoch")),
         "W1": lambda: exhaust(steps_of(small)),
         "bar": show,

@@ -1,92 +1,23 @@
-"""What is recorded of a step, layer by layer: how large the gradient is, and whether it is still there at all."""
+"""The recorder takes the probes along a training, and keeps what each says of each layer at each step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from gradlab.nn.arrays import norm
+from gradlab.flow.quantities import OF_ACTIVATIONS, PROBES, Activations, Probe, Sight, Weights
 from gradlab.nn.checks import lookup, whole
-from gradlab.nn.network import Network, Parameter
+from gradlab.nn.network import Network
 from gradlab.nn.training import Step
 
-Probe = Callable[["Weights", Network], np.ndarray]
-
-
-class Weights:
-    """The weight matrices of a network: one a layer that has one, from the input to the logits.
-
-    Parameters
-    ----------
-    network : Network
-
-    Attributes
-    ----------
-    names : tuple of str
-        ``"0.W"``, ``"2.W"``, …
-
-    Raises
-    ------
-    ValueError
-        If the network has no weights.
-    """
-
-    def __init__(self, network: Network):
-        self._places: list[Parameter] = [p for p in network.parameters if p.attribute == "W"]
-        if not self._places:
-            raise ValueError(f"{network!r} has no weights whose gradient could be recorded")
-        self.names = tuple(p.name for p in self._places)
-        # np.add.reduceat sums from each edge to the next: every second part is a weight matrix, and the rest is not
-        # wanted. The last edge is left out where the vector ends with it.
-        edges = [edge for p in self._places for edge in (p.where.start, p.where.stop)]
-        self._edges = np.array(edges if edges[-1] < network.params.shape[-1] else edges[:-1])
-
-    def norms(self, vector: np.ndarray) -> np.ndarray:
-        """Compute the norm (layers, ...) of each weight matrix's part of a flat vector (..., P)."""
-        with np.errstate(over="ignore", under="ignore"):
-            sums = np.add.reduceat(vector * vector, self._edges, axis=-1)[..., ::2]
-        norms = np.moveaxis(np.sqrt(sums), -1, 0)
-        limits = np.finfo(vector.dtype)
-        doubtful = (sums < limits.tiny / limits.eps) | ~np.isfinite(sums)
-        for i in np.flatnonzero(doubtful.reshape(-1, len(self.names)).any(axis=0)):
-            norms[i] = norm(vector[..., self._places[i].where])[..., 0]
-        return norms
-
-    def share(self, vector: np.ndarray, wanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Compute the share (layers, ...) of entries of each weight matrix for which `wanted` holds."""
-        return np.stack([np.mean(wanted(vector[..., p.where]), axis=-1) for p in self._places])
-
-
-def weight_gradient_norm(weights: Weights, network: Network) -> np.ndarray:
-    """Norm of dL/dW of each layer; right however small, as long as the float type can hold the number itself."""
-    return weights.norms(network.grads)
-
-
-def weight_norm(weights: Weights, network: Network) -> np.ndarray:
-    """Norm of W of each layer, after the step."""
-    return weights.norms(network.params)
-
-
-def zero_share(weights: Weights, network: Network) -> np.ndarray:
-    """Share of each layer's dL/dW that is exactly zero: underflowed, or behind dead units."""
-    return weights.share(network.grads, lambda g: g == 0.0)
-
-
-def subnormal_share(weights: Weights, network: Network) -> np.ndarray:
-    """Share of each layer's dL/dW too small for the float type's full precision: about to underflow."""
-    tiny = np.finfo(network.grads.dtype).tiny
-    return weights.share(network.grads, lambda g: (g != 0.0) & (np.abs(g) < tiny))
-
-
-PROBES: dict[str, Probe] = {
-    "weight_gradient_norm": weight_gradient_norm,
-    "weight_norm": weight_norm,
-    "zero_share": zero_share,
-    "subnormal_share": subnormal_share,
-}
+__all__ = ["PROBES", "FlowRecorder", "Probe", "Weights"]
 
 
 class FlowRecorder:
     """Records the gradient flow of the steps that it is called with.
+
+    Call it with every step; it takes those that it wants. Nothing of the network is kept but the numbers in `table`
+    and, for ``update_ratio``, one copy of the parameters.
 
     Parameters
     ----------
@@ -95,43 +26,127 @@ class FlowRecorder:
     what : sequence of str
         Names from `PROBES`.
 
+        Of each weight matrix, ``layers``: ``weight_gradient_norm``, ``weight_norm`` (after the step), ``zero_share``
+        and ``subnormal_share`` of the gradient, ``delta_rms`` (of dL/dz of the batch's mean loss), and
+        ``update_ratio``, ‖ΔW‖/‖W‖ with W from before the step. That is from before the training or from when the
+        recorder was called with the step before, so what else is done to the weights in between counts too. It is nan
+        if the recorder was not called with the step before; where W was zero it is inf, or nan if it is zero still.
+
+        Of each activation, over the batch's samples and the units: ``preactivation_mean``, ``_std``, ``_q05``,
+        ``_q25``, ``_q50``, ``_q75``, ``_q95`` of its input, ``activation_mean``, … of its output, and
+        ``saturated_share``, where abs(φ') is below 5 % of its largest value. ``dead_share`` is the share of units with
+        φ' = 0 at every sample of `x`, when the network predicts, after the step.
+    x : ndarray (n, d) or (..., n, d), or SciPy sparse array (n, d), optional
+        The data, for ``dead_share``. They are not copied.
+
     Attributes
     ----------
     layers : tuple of str
         Names of the weight matrices, from the input to the logits; empty before the first step.
 
+    Raises
+    ------
+    ValueError
+        For an unknown name; ``dead_share`` without x; or, when called, what is not a step, a step of another network
+        than the first, or a network that has no layers of the wanted kind.
+
     Examples
     --------
     >>> from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp, train
     >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0.0, 1.0])
-    >>> recorder = FlowRecorder()
+    >>> recorder = FlowRecorder(what=["weight_gradient_norm", "activation_mean"])
     >>> for step in train(Network(mlp([2, 3, 1])), BinaryCrossEntropy(), SGD(), x, y, epochs=5, batch_size=2):
     ...     recorder(step)
     >>> recorder.table()["weight_gradient_norm"].shape  # steps, layers, replicas
     (5, 2, 1)
+    >>> recorder.layers, recorder.layers_of("activation_mean")
+    (('0.W', '2.W'), ('1',))
     """
 
-    def __init__(self, every: str | int = 1, what: Sequence[str] = ("weight_gradient_norm",)):
+    def __init__(self, every: str | int = 1, what: str | Sequence[str] = ("weight_gradient_norm",), *, x: Any = None):
         self.every = {"step": 1, "epoch": "epoch"}.get(str(every)) or whole("every", every)
+        what = (what,) if isinstance(what, str) else what
         self._probes = {name: lookup("what", name, PROBES) for name in what}
+        if "dead_share" in self._probes and x is None:
+            raise ValueError("x: dead_share is of the whole data; give them, FlowRecorder(..., x=...)")
+        self._x = x if x is None or hasattr(x, "toarray") else np.asarray(x)
+        if self._x is not None and (self._x.ndim < 2 or self._x.shape[-2] == 0):
+            raise ValueError(
+                f"x: an array of shape {self._x.shape} is not (samples, features) with at least one sample"
+            )
         self._steps: list[tuple[int, int]] = []
-        self._records: dict[str, list[np.ndarray]] = {name: [] for name in what}
-        self._weights: Weights | None = None
+        self._records: dict[str, list[np.ndarray]] = {name: [] for name in self._probes}
+        self._network: Network | None = None
+        self._weights: Weights
+        self._activations: Activations | None = None
+        self._copy: np.ndarray | None = None  # of the parameters after a step:
+        self._copied_after: tuple[np.ndarray, int] | None = None  # of which training, by its first ones, and its index
         self.layers: tuple[str, ...] = ()
 
     def __call__(self, step: Step) -> None:
         """Record a step, if it is one of those wanted."""
+        if not isinstance(step, Step):
+            raise ValueError(f"step: {step!r} is not a Step of train")
+        if step.network is not self._network:
+            self._meet(step)
+        if self._wants(step):
+            sight = Sight(step, self._weights, self._activations, self._before(step), self._x)
+            numbers = {name: np.array(probe(sight)) for name, probe in self._probes.items()}
+            self._steps.append((step.index, step.epoch))
+            for name, record in numbers.items():
+                self._records[name].append(record)
+        if "update_ratio" in self._probes and (self.every == "epoch" or (step.index + 1) % self.every == 0):  # type: ignore[operator]
+            self._keep(step)
+
+    def _wants(self, step: Step) -> bool:
         if self.every == "epoch":
-            if step.index and not step.ends_epoch:
-                return
-        elif step.index % self.every:  # type: ignore[operator]
-            return
-        if self._weights is None:
-            self._weights = Weights(step.network)
-            self.layers = self._weights.names
-        self._steps.append((step.index, step.epoch))
-        for name, probe in self._probes.items():
-            self._records[name].append(probe(self._weights, step.network))
+            return step.index == 0 or step.ends_epoch
+        return step.index % self.every == 0  # type: ignore[operator]
+
+    def _meet(self, step: Step) -> None:
+        """Look for the layers that the wanted probes are about."""
+        network = step.network
+        if self._network is not None:
+            raise ValueError(f"step: it is of another network, {network!r}, than the steps before; use a recorder each")
+        x, inputs = self._x, step.tape[0].shape
+        if x is not None and (x.shape[-1] != inputs[-1] or x.shape[:-2] not in ((), inputs[:-2])):
+            raise ValueError(f"x: an array of shape {x.shape} does not fit a network that trains on {inputs}")
+        weights = Weights(network)
+        if self._probes.keys() & OF_ACTIVATIONS:
+            self._activations = Activations(network)
+        self._network, self._weights, self.layers = network, weights, weights.names
+
+    def _before(self, step: Step) -> np.ndarray | None:
+        """Return the parameters from before the step, if they are known."""
+        if step.index == 0:
+            return step.initial_params
+        if self._copied_after is None:
+            return None
+        training, index = self._copied_after
+        return self._copy if training is step.initial_params and index == step.index - 1 else None
+
+    def _keep(self, step: Step) -> None:
+        """Copy the parameters: the next step may be one that is recorded."""
+        if self._copy is None:
+            self._copy = np.empty_like(step.network.params)
+        np.copyto(self._copy, step.network.params)
+        self._copied_after = step.initial_params, step.index
+
+    def layers_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of the layers of one recorded quantity, the second axis of its table.
+
+        Weight matrices are ``"0.W"``, ``"2.W"``, …; activations go by their place, ``"1"``, ``"3"``, …; both are
+        ``"2.0.W"``, ``"2.1"`` inside a container at 2. Empty before the first step.
+
+        Raises
+        ------
+        ValueError
+            If that quantity is not recorded.
+        """
+        lookup("name", name, self._probes)
+        if name in OF_ACTIVATIONS:
+            return () if self._activations is None else self._activations.names
+        return self.layers
 
     def table(self) -> dict[str, np.ndarray]:
         """Return ``step`` and ``epoch`` (steps,), and each quantity (steps, layers, replicas); one network is one.

@@ -205,6 +205,19 @@ class Residual(Layer):
         assert plan is not None
         return np.add(dy, plan.backward(dy)[0], out)
 
+    def tape(self, training: bool) -> Tape:
+        """Return f's tape of the last pass of this kind, live like the network's.
+
+        Raises
+        ------
+        ValueError
+            If there was none, or its arrays have been given up.
+        """
+        tape = self._tapes.get(training)
+        if tape is None or tape.plan is None:
+            raise ValueError(f"{self!r} has no tape of a pass that {'trained' if training else 'predicted'}")
+        return tape
+
     def __getstate__(self) -> dict[str, object]:
         return vars(self) | {"_plans": Plans(self.layers), "_tapes": {}}
 

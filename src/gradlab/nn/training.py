@@ -97,6 +97,8 @@ class Step:
         step writes over them, so copy what you keep.
     network : Network
         ``network.grads`` still holds dL/dparams of this step.
+    initial_params : ndarray (..., P)
+        The parameters from before the first step: one copy, made when the training begins, in all its steps.
     """
 
     epoch: int
@@ -105,6 +107,7 @@ class Step:
     tape: list[np.ndarray]
     deltas: list[np.ndarray]
     network: Network
+    initial_params: np.ndarray = field(repr=False)
     _batches: _Epoch = field(repr=False)
     _start: int = field(repr=False)
     _stop: int = field(repr=False)
@@ -222,6 +225,8 @@ def _steps(
     bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
     slopes: dict[int, _Slopes] = {}  # by the batch's size: the last batch may be shorter
     all_grads = network.grads.reshape(-1)
+    initial_params = network.params.copy()
+    initial_params.flags.writeable = False
     optimizer, base_rate = update.optimizer, update.optimizer.learning_rate
     # What is not finite is named, not warned of. NumPy's settings are part of the context; one of our own, entered
     # for each step, leaves those of whoever takes the steps alone, and costs less than np.errstate.
@@ -241,7 +246,7 @@ def _steps(
         update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
             raise_if_diverged(network, tape, deltas, epoch, index, last)
-        return Step(epoch, index, stop == n, tape, deltas, network, batches, start, stop)
+        return Step(epoch, index, stop == n, tape, deltas, network, initial_params, batches, start, stop)
 
     step: Step | None = None
     index = 0
