@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,6 +307,66 @@ def _with_interval(measure: dict[str, Any] | None, digits: str) -> str:
 
 def _median(measure: dict[str, Any] | None) -> str:
     return "-" if measure is None or measure["median"] is None else f"{measure['median']:.2g} (median)"
+
+
+@app.command()
+def diagnose(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A TOML file; each of its experiments is looked at.")
+    ],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Train a moment, and say what keeps a network from learning, and what to change.
+
+    Looks at the first seed of every experiment. Exits with 0 whatever is found, 2 for a mistake in the configuration.
+    """
+    from gradlab.lab.config import ConfigError, load_config
+
+    try:
+        plan = load_config(config, set_ or [], None)
+        _sizes(plan, config)
+        data = _load_all(plan, config)
+        found = dict(_diagnoses(plan, data))
+    except ConfigError as error:
+        for line in error.problems:
+            print(f"gradlab: {line}", file=sys.stderr)
+        raise typer.Exit(USAGE) from None
+    except KeyboardInterrupt:
+        print("gradlab: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        from dataclasses import asdict
+
+        print(json.dumps({name: [asdict(finding) for finding in d.findings] for name, d in found.items()}))
+        return
+    for name, diagnosis in found.items():
+        print(f"{name}\n{textwrap.indent(str(diagnosis), '  ')}")
+
+
+def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Diagnose the first seed of each experiment."""
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.flow import diagnose
+    from gradlab.lab.experiment import build_loss, build_network, build_optimizer
+
+    with threadpool_limits(1):
+        for experiment, dataset in zip(plan.experiments, data, strict=True):
+            network = build_network(experiment.network, dataset, experiment.seeds[0])
+            yield (
+                experiment.name,
+                diagnose(
+                    network,
+                    dataset.x_train,
+                    dataset.y_train,
+                    loss=build_loss(experiment.training),
+                    optimizer=build_optimizer(experiment.training, network),
+                    batch_size=experiment.training.batch_size,
+                ),
+            )
 
 
 @app.command("list")

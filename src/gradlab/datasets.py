@@ -88,7 +88,13 @@ class Dataset:
 
 
 def load(
-    name: str, *, test_fraction: float = 0.25, validation_fraction: float = 0.0, seed: int = 0, **options: Any
+    name: str,
+    *,
+    test_fraction: float = 0.25,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+    standardize: bool = True,
+    **options: Any,
 ) -> Dataset:
     """Load or generate a data set, split it, and standardise all parts by the training part alone.
 
@@ -102,6 +108,8 @@ def load(
         Share of the training part that is kept for validation instead; below 1, and 0 for none.
     seed : int
         Of the generator, if there is one, and of the split; from 0 to 2³² − 1.
+    standardize : bool
+        Without it the columns stay as they are, with a mean of 0 and a scale of 1 for the record.
     **options
         Those that ``DATASETS[name].options`` lists.
 
@@ -127,7 +135,7 @@ def load(
         x_train, x_valid, y_train, y_valid = _split(
             x_train, y_train, table.classes, "validation_fraction", validation_fraction, seed
         )
-    mean, scale = _mean_and_scale(x_train)
+    mean, scale = _mean_and_scale(x_train) if standardize else (np.zeros(x.shape[1]), np.ones(x.shape[1]))
     for part in (x_train, x_test, x_valid):
         part -= mean
         part /= scale

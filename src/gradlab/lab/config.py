@@ -172,6 +172,7 @@ class DataConfig(_Table):
     test_fraction: Fraction = 0.25
     validation_fraction: Fraction = 0.2
     seed: Seed = 0
+    standardize: Flag = True
     n_samples: Any = None
     n_features: Any = None
     noise: Any = None
@@ -186,7 +187,7 @@ class DataConfig(_Table):
     @property
     def options(self) -> dict[str, Any]:
         """What was set of the data set's own options."""
-        own = {"name", "test_fraction", "validation_fraction", "seed"}
+        own = {"name", "test_fraction", "validation_fraction", "seed", "standardize"}
         return {key: value for key, value in self if key not in own and value is not None}
 
 
@@ -197,6 +198,7 @@ class NetworkConfig(_Table):
     width: Annotated[int | tuple[int, ...], _field(_one_or_list(_whole(1, 10_000)))] = 32
     activation: Annotated[str | tuple[str, ...], _field(_one_or_list(_choice(ACTIVATIONS)))] = "sigmoid"
     weight_init: Annotated[str, _field(_choice(INITIALIZERS))] | None = None
+    bias_init: Annotated[str, _field(_choice(INITIALIZERS))] = "zeros"
     gain: Positive = 1.0
     dropout: Share = 0.0
     batch_norm: Flag = False

@@ -78,6 +78,7 @@ def build_network(network: NetworkConfig, data: Dataset, seed: int | Sequence[in
         network.activation,
         network.weight_init,
         gain=network.gain,
+        bias_init=network.bias_init,
         dropout=network.dropout,
         batch_norm=network.batch_norm,
         residual=network.residual,
@@ -122,6 +123,7 @@ def load_data(experiment: Experiment) -> Dataset:
         test_fraction=data.test_fraction,
         validation_fraction=data.validation_fraction if experiment.training.patience else 0.0,
         seed=data.seed,
+        standardize=data.standardize,
         **data.options,
     )
 
