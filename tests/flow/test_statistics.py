@@ -158,6 +158,14 @@ def test_the_bootstrap_survives_numbers_whose_cubes_underflow():
     np.testing.assert_array_equal(tiny * 2.0**600, numbers(bootstrap_interval(values)))
 
 
+def test_the_bootstrap_of_a_statistic_that_no_resample_reaches_has_bounds():
+    def distinct(values, axis):  # of 30 values; a resample of 30 has about 19
+        return 1 + np.sum(np.diff(np.sort(values, axis), axis=axis) > 0.0, axis)
+
+    estimate, low, high = numbers(bootstrap_interval(np.arange(30.0), distinct, resamples=500))
+    assert 19 < low <= high < estimate == 30
+
+
 def test_a_statistic_that_mixes_the_samples_is_refused():
     with pytest.raises(ValueError, match=r"statistic: of an array \(1, 3\), axis=-1, it made \(\) in place of \(1,\)"):
         bootstrap_interval([1.0, 2.0, 3.0], lambda values, axis: np.mean(values))
@@ -438,6 +446,12 @@ def test_equal_variants_do_not_differ():
     test = paired_test([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
     assert (test.p_t, test.p_sign, test.p_wilcoxon) == (1.0, 1.0, 1.0)
     assert (numbers(test.difference) == 0.0).all()
+
+
+def test_variants_that_only_rounding_keeps_apart_do_not_differ():
+    assert 0.1 * 3 != 0.3
+    test = paired_test([0.1 * 3] * 6, [0.3] * 6)
+    assert (test.p_t, test.p_sign, test.p_wilcoxon) == (1.0, 1.0, 1.0)
 
 
 def test_a_difference_without_spread_is_sure_for_the_t_test_only():

@@ -436,7 +436,7 @@ def _fair_coins(weights: np.ndarray, heads: np.ndarray) -> float:
 
 def _one_a_seed(name: str, values: ArrayLike) -> np.ndarray:
     """Return values (n,) as float64; raise ValueError if they are not, or none."""
-    values = np.array(values, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError(f"{name}: no seeds, no estimate")
     if values.ndim != 1:
