@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradlab.flow.probes import FlowRecorder
-from gradlab.nn.activations import Activation, Identity, LeakyReLU, ReLU
+from gradlab.nn.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softsign, Tanh
 from gradlab.nn.checks import whole
 from gradlab.nn.layers import Dense, walk
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
@@ -30,7 +30,7 @@ LARGE_SIGNAL = 30.0  # standard deviation of a pre-activation
 NEIGHBOURS, MOST_SAMPLES = 5, 600  # of the look at the labels
 MOMENT = 400  # steps of a trial
 FACTORS = (1e-1, 1e-2, 1e-3, 1e1, 1e2, 1e3)  # learning rates that are tried, over the one that was given
-LITTLE, MUCH, SOLVED = 0.9, 0.7, 0.2  # loss after / loss before: next to nothing was learned; something; enough
+STUCK, LITTLE, MUCH, SOLVED = 0.97, 0.9, 0.7, 0.2  # loss after / loss before: from nothing learned to all
 
 WORDS = {
     "no_signal": "labels without signal",
@@ -60,7 +60,7 @@ class Finding:
     advice : str
         What to change.
     override : str
-        The same as a ``--set`` of `gradlab run`; empty if no configuration can mend it.
+        The same as keys of a configuration, ``key=value``, with spaces between several; empty if none can mend it.
     evidence : dict of float
     """
 
@@ -72,7 +72,8 @@ class Finding:
 
     def __str__(self) -> str:
         lines = [f"{WORDS[self.kind]}: {self.text}", f"  {self.advice}"]
-        return "\n".join([*lines, f"  --set {self.override}"] if self.override else lines)
+        settings = " ".join(f"--set {assignment}" for assignment in self.override.split())
+        return "\n".join([*lines, f"  {settings}"] if settings else lines)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class _Case:
             raise ValueError(
                 f"y: an array of shape {y.shape} does not hold a finite target for each of {len(self.x)} samples"
             )
-        k = network.forward(self.x[:1])[-1].shape[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            k = network.forward(self.x[:1])[-1].shape[-1]
         if self.y.shape[1] != k:
             raise ValueError(f"y: {self.y.shape[1]} targets a sample for a network with {k} output(s)")
         self.loss = loss or (BinaryCrossEntropy() if k == 1 else SoftmaxCrossEntropy())
@@ -184,6 +186,7 @@ class _Case:
         self.epochs = max(1, round(whole("moment", moment) * self.batch_size / len(self.x)))
         self.labels = self.y.argmax(axis=1) if k > 1 else self.y[:, 0] > (self.y.min() + self.y.max()) / 2.0
         self.bends = any(isinstance(layer, Activation) for layer in walk(network.layers))
+        self.bounded = any(isinstance(layer, Sigmoid | Tanh | Softsign) for layer in walk(network.layers))
         self.targets_fit = self.loss.target_range[0] <= self.y.min() and self.y.max() <= self.loss.target_range[1]
         self._first: dict[str, np.ndarray] | None = None
         self._trials: dict[float, float] = {}
@@ -321,12 +324,11 @@ def _symmetry(case: _Case) -> Iterator[Finding]:
 
 
 def _slopes(case: _Case) -> Iterator[Finding]:
-    if "dead_share" not in case.first or _found(case, _symmetry):
+    if not case.targets_fit or "dead_share" not in case.first or _found(case, _symmetry):
         return
     dead, saturated = case.first["dead_share"], case.first["saturated_share"]
-    rectified = any(isinstance(layer, ReLU) for layer in walk(case.network.layers))
     i = int(np.argmax(dead))
-    if rectified and dead[i] > DEAD:
+    if not case.bounded and dead[i] > DEAD:
         yield Finding(
             "dead",
             f"{dead[i]:.0%} of the units of hidden layer {i + 1} have no slope on any sample",
@@ -336,7 +338,7 @@ def _slopes(case: _Case) -> Iterator[Finding]:
         )
         return
     i = int(np.argmax(saturated))
-    if not rectified and saturated[i] > SATURATED:
+    if case.bounded and saturated[i] > SATURATED:
         yield Finding(
             "saturated",
             f"{saturated[i]:.0%} of hidden layer {i + 1} is where the slope is below a twentieth of its largest; "
@@ -348,6 +350,8 @@ def _slopes(case: _Case) -> Iterator[Finding]:
 
 
 def _flow(case: _Case) -> Iterator[Finding]:
+    if not case.targets_fit:
+        return
     if not case.first:
         yield Finding(
             "exploding",
@@ -376,8 +380,10 @@ def _flow(case: _Case) -> Iterator[Finding]:
             "vanishing",
             f"of the delta at the last of {len(deltas)} hidden layers {ratio:.2g} arrives at the first, "
             f"a factor of {ratio ** (1.0 / (len(deltas) - 1)):.2g} a layer",
-            "Normalise each layer's pre-activations; or a larger gain, or a ReLU with He's weights.",
-            "network.batch_norm=true",
+            "A ReLU with He's weights keeps it; so does batch normalisation, or a larger gain.",
+            "network.activation=relu network.weight_init=he_normal network.gain=1"
+            if case.bounded
+            else "network.batch_norm=true",
             evidence,
         )
 
@@ -389,10 +395,12 @@ def _rate(case: _Case) -> Iterator[Finding]:
     now, rate = case.after(1.0), case.optimizer.learning_rate
     tried = {factor: case.after(factor) for factor in FACTORS if factor < 1.0 or now > MUCH}
     best = min(tried, key=lambda factor: tried[factor])
-    if not tried[best] < (MUCH * min(now, 1.0) if now > MUCH else 0.5 * now) or now < SOLVED:
-        return
-    high = best < 1.0
-    if not high and now < LITTLE and tried[best] > 0.5 * now:
+    high, stuck = best < 1.0, now > STUCK and not np.isinf(now)
+    if now > MUCH:
+        clearly = tried[best] < (LITTLE if stuck and not high else MUCH * min(now, 1.0))
+    else:
+        clearly = tried[best] < 0.5 * now and now > SOLVED
+    if not clearly or (not high and now < LITTLE and tried[best] > 0.5 * now):
         return
     seen = "it diverges" if np.isinf(now) else f"the loss goes to {now:.0%} of what it was"
     yield Finding(
