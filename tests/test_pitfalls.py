@@ -1,11 +1,13 @@
 """The mistakes that from-scratch trainers are known to make, one test each; the number is the row in their list."""
 
+import math
 import time
 import warnings
 
 import numpy as np
 import pytest
 
+from gradlab.flow import chi, critical_gain, mean_field
 from gradlab.nn import (
     ACTIVATIONS,
     SGD,
@@ -290,3 +292,19 @@ def test_24_every_activation_is_branch_free():
         activation: Activation = make_activation()
         alone = [activation.forward(x[:, i : i + 1])[0, 0] for i in range(x.size)]
         np.testing.assert_allclose(activation.forward(x)[0], alone, rtol=1e-14, atol=0)
+
+
+def test_27_wide_pre_activations_need_more_than_gauss_hermite():
+    """At the critical gain of σ, pre-activations spread over ±7 and σ' is narrow: 100 nodes fall too far apart."""
+    gain = critical_gain("sigmoid")
+    theory = mean_field("sigmoid", gain)
+    z, weights = np.polynomial.hermite_e.hermegauss(100)
+    y = Sigmoid().forward(math.sqrt(theory.q) * z)
+    crude = gain**2 * np.sum(weights * (y * (1.0 - y)) ** 2) / math.sqrt(2.0 * math.pi)
+    assert crude == pytest.approx(0.9653, abs=1e-4)
+    x = math.sqrt(theory.q) * np.linspace(-12.0, 12.0, 100_001)  # the trapezoidal rule, which is exact here
+    y = Sigmoid().forward(x)
+    density = np.exp(-(x**2) / (2.0 * theory.q)) / math.sqrt(2.0 * math.pi * theory.q)
+    exact = gain**2 * np.sum((y * (1.0 - y)) ** 2 * density) * 24.0 * math.sqrt(theory.q) / 100_000
+    assert chi("sigmoid", theory.q, gain) == pytest.approx(exact, rel=1e-12)
+    assert exact == pytest.approx(1.0, abs=1e-12)

@@ -14,6 +14,7 @@ from gradlab.flow.statistics import (
     paired_test,
     share_interval,
 )
+from gradlab.flow.theory import MeanField, chi, critical_gain, mean_field, predicted_decay, variance_map
 
 __all__ = [
     "PROBES",
@@ -23,13 +24,19 @@ __all__ = [
     "Finding",
     "FlowRecorder",
     "Interval",
+    "MeanField",
     "PairedTest",
     "attribution",
     "bootstrap_interval",
+    "chi",
+    "critical_gain",
     "decay_slope",
     "diagnose",
+    "mean_field",
     "mean_interval",
     "median_interval",
     "paired_test",
+    "predicted_decay",
     "share_interval",
+    "variance_map",
 ]
