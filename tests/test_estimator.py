@@ -723,3 +723,20 @@ def test_log_probabilities_are_the_logarithms():
     for X, y in TASKS.values():
         ours = fitted(MLPClassifier(4, max_iter=3, random_state=0), X, y)
         np.testing.assert_allclose(np.exp(ours.predict_log_proba(X)), ours.predict_proba(X), rtol=1e-12)
+
+
+def test_a_centred_sigmoid_is_not_exported_as_a_plain_one():
+    ours = fitted(MLPClassifier(4, "centred_sigmoid", max_iter=2, random_state=0), *BINARY)
+    with pytest.raises(ValueError, match="this network has centred_sigmoid"):
+        ours.to_sklearn()
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"Sigmoid\(centred=True\) has no counterpart"):
+        ours.to_torch()
+
+
+def test_a_centred_sigmoid_is_written_to_onnx(tmp_path):
+    reference = pytest.importorskip("onnx.reference")
+    ours = fitted(MLPClassifier((4, 3), "centred_sigmoid", max_iter=20, random_state=0), *BINARY)
+    ours.to_onnx(tmp_path / "model.onnx")
+    found = reference.ReferenceEvaluator(str(tmp_path / "model.onnx")).run(["probabilities"], {"X": BINARY[0]})[0]
+    np.testing.assert_allclose(found, ours.predict_proba(BINARY[0]), atol=1e-6)

@@ -883,7 +883,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             If it could not predict the same: for another activation than its four, one a layer, or batch normalisation.
         """
         check_is_fitted(self)
-        names = {type(act).__name__.lower() for act in self.network_.layers if isinstance(act, Activation)}
+        activations = [layer for layer in self.network_.layers if isinstance(layer, Activation)]
+        names = {
+            "centred_sigmoid" if getattr(act, "centred", False) else type(act).__name__.lower() for act in activations
+        }
         back = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity": "identity"}
         if len(names) > 1 or not names <= set(back):
             raise ValueError(

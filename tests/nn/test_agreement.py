@@ -101,6 +101,7 @@ def test_steps_agree_with_scikit_learn(ours, theirs, solver, l2):
 
 MODULES = {
     "sigmoid": ("Sigmoid", {}),
+    "centred_sigmoid": ("CentredSigmoid", {}),  # PyTorch has none; see `module`
     "tanh": ("Tanh", {}),
     "relu": ("ReLU", {}),
     "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01}),
@@ -125,6 +126,14 @@ OPTIMIZERS = {
 }
 
 
+def module(torch, name, **settings):
+    class CentredSigmoid(torch.nn.Module):
+        def forward(self, x):
+            return torch.sigmoid(x) - 0.5
+
+    return CentredSigmoid() if name == "CentredSigmoid" else getattr(torch.nn, name)(**settings)
+
+
 def pytorchs(torch, network, activation):
     """A torch.nn.Sequential with the weights of a network."""
     name, settings = MODULES[activation]
@@ -134,7 +143,7 @@ def pytorchs(torch, network, activation):
         with torch.no_grad():
             linear.weight.copy_(torch.tensor(layer.W.T.copy()))
             linear.bias.copy_(torch.tensor(layer.b[0].copy()))
-        modules += [linear, getattr(torch.nn, name)(**settings)]
+        modules += [linear, module(torch, name, **settings)]
     return torch.nn.Sequential(*modules[:-1])
 
 

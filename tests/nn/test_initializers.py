@@ -77,6 +77,15 @@ def test_orthogonal_weights_have_no_preferred_sign():
     assert abs(firsts.mean()) < 4.0 * math.sqrt(0.5 / 2000)  # cos of a uniform angle has variance ½
 
 
+@given(shape=shapes, gain=st.floats(0.1, 10.0))
+def test_the_identity_keeps_what_there_is_room_for(shape, gain):
+    state = np.random.default_rng(0).standard_normal((1, shape[0]))
+    kept = min(shape)
+    after = state @ draw("identity", shape, gain)
+    np.testing.assert_array_equal(after[:, :kept], gain * state[:, :kept])
+    assert not after[:, kept:].any()
+
+
 def test_zeros_and_constants():
     assert not draw("zeros", (3, 2), gain=5.0).any()
     assert (draw("constant", (3, 2), gain=0.5) == 0.5).all()
@@ -118,7 +127,7 @@ def test_an_impossible_gain_is_refused(gain):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_mlp_starts_with_what_suits_its_activation(name):
-    if name in ("sigmoid", "tanh", "softsign", "identity"):
+    if name in ("sigmoid", "centred_sigmoid", "tanh", "softsign", "identity"):
         suits = "glorot_uniform"
     else:
         suits = "lecun_normal" if name == "selu" else "he_normal"

@@ -10,6 +10,7 @@ from matplotlib.text import Text
 
 COLOURS = {  # Okabe and Ito's, told apart by the colour-blind; an activation has the same one everywhere
     "sigmoid": "#307EC7",
+    "centred_sigmoid": "#000078",
     "tanh": "#009E73",
     "relu": "#D55E00",
     "leaky_relu": "#E69F00",

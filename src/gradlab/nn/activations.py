@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.nn.arrays import as_floats, scratch, with_room
-from gradlab.nn.checks import real
+from gradlab.nn.checks import flag, real
 from gradlab.nn.layers import CHANGES, OURS, Layer
 
 
@@ -43,17 +43,18 @@ class Activation(Layer):
         return np.multiply(out, dy, out)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute; a number, or another method, makes it another activation."""
+        """Set an attribute; another number, flag or method makes it another activation."""
         if name in ("forward", "backward", "derivative") or name in self.settings():
             CHANGES[0] += 1
         super().__setattr__(name, value)
 
     def settings(self) -> dict[str, float]:
-        """Return the numbers that this activation was made with."""
-        return {name: v for name, v in vars(self).items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        """Return the numbers and flags that this activation was made with, but not those that a network sets."""
+        return {name: v for name, v in vars(self).items() if isinstance(v, int | float) and name not in vars(Layer)}
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value:g}" for name, value in self.settings().items())
+        shown = {name: v for name, v in self.settings().items() if v is not False}
+        settings = ", ".join(f"{name}={v}" if v is True else f"{name}={v:g}" for name, v in shown.items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -70,20 +71,49 @@ def sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 class Sigmoid(Activation):
-    """σ(x) = 1 / (1 + e^(−x)): S-shaped, from 0 to 1."""
+    """σ(x) = 1 / (1 + e^(−x)): S-shaped, from 0 to 1.
+
+    Parameters
+    ----------
+    centred : bool
+        Whether it is moved down by ½, so that σ(0) − ½ = 0: from −½ to ½, and just as steep. What a next layer is given
+        then has mean 0 where x has (LeCun et al. 1998, section 4.3).
+    """
+
+    centred: bool = False
+
+    def __init__(self, centred: bool = False):
+        self.centred = flag("Sigmoid: centred", centred)
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Compute y = σ(x)."""
+        """Compute y = σ(x), or σ(x) − ½ = ½·tanh(x/2).
+
+        Written with tanh, the centred value keeps all its digits near 0, where σ(x) − ½ is a difference of equals.
+        """
         if out is None:
             x, out = with_room(x)
-        return sigmoid(x, out)
+        if not self.centred:
+            return sigmoid(x, out)
+        np.multiply(x, 0.5, out)
+        np.tanh(out, out)
+        return np.multiply(out, 0.5, out)
 
     def derivative(self, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4.
 
         Where y rounds to 1, so from x = 37 on, 1 − y and the slope are 0; on the other side, where y is small but
         not rounded, the slope keeps all its digits.
+
+        Centred, y·(1 − y) becomes (½ + y)·(½ − y) = ¼ − y², which is 0 on *both* sides, since y rounds to −½ too. So
+        the slope is then taken from x, as σ(x)·σ(−x) = e^(−abs(x)) / (1 + e^(−abs(x)))², which keeps all its digits.
         """
+        if self.centred:
+            out = np.abs(as_floats(x), out)
+            np.negative(out, out)
+            np.exp(out, out)
+            one_plus_e = np.add(out, 1.0, scratch(out))
+            np.multiply(one_plus_e, one_plus_e, one_plus_e)
+            return np.divide(out, one_plus_e, out)
         out = np.subtract(1.0, y, out)
         return np.multiply(out, y, out)
 
@@ -309,6 +339,11 @@ class Identity(Activation):
         return np.positive(1.0, np.empty_like(as_floats(x)) if out is None else out)
 
 
+def centred_sigmoid() -> Sigmoid:
+    """σ(x) − ½: the sigmoid moved down to pass through 0, from −½ to ½."""
+    return Sigmoid(centred=True)
+
+
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {
     "sigmoid": Sigmoid,
     "tanh": Tanh,
@@ -321,5 +356,6 @@ ACTIVATIONS: dict[str, Callable[[], Activation]] = {
     "softplus": Softplus,
     "softsign": Softsign,
     "identity": Identity,
+    "centred_sigmoid": centred_sigmoid,
 }
-OURS.update(ACTIVATIONS.values())  # type: ignore[arg-type]
+OURS.update(type(make()) for make in ACTIVATIONS.values())

@@ -27,6 +27,13 @@ def real(name: str, value: Any, least: float = -math.inf, most: float = math.inf
     return float(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool; raise ValueError naming `name` if it is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: {value!r} is neither True nor False")
+    return bool(value)
+
+
 def not_one_of(value: object, choices: Iterable[str]) -> str:
     """Say that `value` is none of `choices`, and which of them it resembles."""
     import difflib

@@ -28,6 +28,14 @@ def constant(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.nd
     return np.full(shape, float(gain))
 
 
+def identity(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
+    """`gain` on the diagonal, 0 elsewhere: a recurrence starts by keeping its state (Le et al. 2015, arXiv 1504.00941).
+
+    If the shape is not square, the diagonal ends with the shorter side.
+    """
+    return gain * np.eye(*shape)
+
+
 def normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """N(0, gain²), whatever the fan-in."""
     return gain * rng.standard_normal(shape)
@@ -91,6 +99,7 @@ def orthogonal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
     "constant": constant,
+    "identity": identity,
     "normal": normal,
     "uniform": uniform,
     "lecun_normal": lecun_normal,
