@@ -16,6 +16,7 @@ from gradlab.nn import (
     Dropout,
     LeakyReLU,
     Network,
+    Recurrent,
     ReLU,
     Residual,
     Sigmoid,
@@ -36,6 +37,10 @@ TABLE = {name: (make, 3) for name, make in ACTIVATIONS.items()} | {
     "dense to one": (lambda: Dense(4, 1, "orthogonal", "normal", gain=2.0), 4),
     "batch_norm": (lambda: BatchNorm(3), 3),
     "batch_norm of one": (lambda: BatchNorm(1, momentum=1.0, epsilon=0.1), 1),
+    "recurrent": (lambda: Recurrent(2, 4), 6),
+    "recurrent of one step": (lambda: Recurrent(3, 2, "centred_sigmoid", bias_init="normal"), 3),
+    "recurrent, all states": (lambda: Recurrent(1, 2, "silu", "normal", "identity", gain=0.7, sequence=True), 4),
+    "recurrent inside a residual": (lambda: Residual([Recurrent(1, 1, Softplus(), sequence=True), BatchNorm(3)]), 3),
     "dropout": (lambda: Dropout(0.4), 3),
     "dropout(0)": (lambda: Dropout(0.0), 3),
     "residual": (lambda: Residual([Dense(3, 3), Tanh()]), 3),
@@ -70,7 +75,7 @@ def gradients(layer):
 
 def between(make, n_in, **settings):
     """Put the layer between two that learn, so that what it does to its neighbours shows."""
-    n_out = getattr(make(), "n_out", n_in)
+    n_out = make().output_features(n_in)
     network = Network([Dense(2, n_in), make(), Dense(n_out, 2)], **settings)
     state = np.random.default_rng(1).uniform(0.5, 2.0, network.state.shape[-1:])
     network.state[...] = state  # not the statistics that every BatchNorm starts with
@@ -90,7 +95,7 @@ def test_shapes_follow_the_features(make, n_in, training):
     layer = new(make, training)
     x = samples(6, n_in)
     y = layer.forward(x)
-    assert y.shape == (6, getattr(layer, "n_out", n_in))
+    assert y.shape == (6, layer.output_features(n_in))
     assert layer.backward(np.ones_like(y), x, y).shape == x.shape
     for inner in walk([layer]):
         for name, shape in inner.parameter_shapes().items():

@@ -22,6 +22,7 @@ from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, RMSProp
+from gradlab.nn.recurrent import Recurrent
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
 from gradlab.nn.stopping import best_weights, early_stopping
 from gradlab.nn.training import DivergenceError, Step, train
@@ -52,6 +53,7 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "ReLU",
+    "Recurrent",
     "Residual",
     "SiLU",
     "Sigmoid",

@@ -286,11 +286,16 @@ def _as_network(subject: Network | Layer) -> Network:
     return network
 
 
+def _features(layer: Layer) -> int:
+    """Return how many features the layer takes; three steps if it takes a sequence, and 0 if that is not known."""
+    return getattr(layer, "n_in", None) or 3 * getattr(layer, "features", 0)
+
+
 def _tape(network: Network, x: np.ndarray | None, training: bool, rng: np.random.Generator) -> list[np.ndarray]:
     """Run the layers one by one, each on a copy of its input; return all inputs, and the last output."""
     given = x is not None
     if x is None:
-        n_in = next((layer.n_in for layer in network.layers if hasattr(layer, "n_in")), 3)  # the others keep the number
+        n_in = next((n for layer in network.layers if (n := _features(layer))), 3)  # the others keep the number
         x = rng.standard_normal((5, n_in))
     tape = [np.array(x, np.float64, order="C")]
     if tape[0].ndim != 2:

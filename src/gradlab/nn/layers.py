@@ -53,6 +53,14 @@ class Layer(ABC):
         """Names and shapes of what this layer keeps but does not learn, such as running statistics."""
         return {}
 
+    def output_features(self, features: int | None) -> int | None:
+        """Return how many features y has if x has `features`; None is for not known.
+
+        A layer says it with attributes: ``n_out``, and ``n_in`` if x must have so many; without, the number stays.
+        """
+        n_in: int | None = getattr(self, "n_in", None)
+        return getattr(self, "n_out", features if n_in is None else n_in)
+
     def initialize(self, rng: np.random.Generator) -> None:
         """Write the first values into parameters and state, which are zero until then."""
         return

@@ -294,8 +294,12 @@ def _adopt(layers: Sequence[Layer]) -> tuple[Layer, ...]:
         n_in = getattr(layer, "n_in", None)
         if None not in (features, n_in) and features != n_in:
             raise ValueError(f"layers[{i}]: {layer!r} takes {n_in} features, but {source} gives {features}")
-        if n_in is not None:
-            features, source = getattr(layer, "n_out", n_in), f"layers[{i}], {layer!r},"
+        try:
+            features = layer.output_features(features)
+        except ValueError as error:
+            raise ValueError(f"layers[{i}]: {error}, as {source} gives") from None
+        if n_in is not None or hasattr(layer, "n_out"):
+            source = f"layers[{i}], {layer!r},"
         for inner in walk([layer]):
             if any(inner is other for other in seen) and not isinstance(inner, Activation):
                 raise ValueError(f"layers[{i}]: {inner!r} stands in two places; each needs a layer of its own")

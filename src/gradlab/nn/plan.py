@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,9 +80,9 @@ class Plan:
         self._forward: list[Call] = []
         for i, layer in enumerate(layers):
             if _is_ours(layer):
-                n_in: Any = getattr(layer, "n_in", tape[i].shape[-1])
-                check_features(layer, tape[i], n_in)
-                y, shape = None, (*x.shape[:-1], getattr(layer, "n_out", n_in))
+                d: int = tape[i].shape[-1]
+                check_features(layer, tape[i], cast(int, getattr(layer, "n_in", d)))
+                y, shape = None, (*x.shape[:-1], cast(int, layer.output_features(d)))
             else:
                 y = layer.forward(np.array(tape[i], order="C"))
                 shape = y.shape
@@ -200,7 +200,7 @@ def _blocks(layers: Sequence[Layer], x: np.ndarray) -> list[_Block]:
     widths = [x.shape[-1]]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, layer in enumerate(layers):
-        widths.append(getattr(layer, "n_out", widths[-1]))
+        widths.append(cast(int, layer.output_features(widths[-1])))
         after_another = i > 0 and isinstance(layers[i - 1], Activation)  # its input already is somebody's output
         if isinstance(layer, Activation) and not after_another:
             groups.setdefault((type(layer), *layer.settings().values()), []).append(i)

@@ -181,9 +181,11 @@ class Residual(Layer):
         if not isinstance(layers, Sequence) or not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise ValueError(f"Residual: {layers!r} is not a sequence of at least one layer")
         self.layers = tuple(layers)
-        sized = [layer for layer in self.layers if hasattr(layer, "n_in")]
-        if sized:
-            self.n_in, n_out = sized[0].n_in, getattr(sized[-1], "n_out", sized[-1].n_in)
+        sized = [layer for layer in self.layers if hasattr(layer, "n_in") or hasattr(layer, "n_out")]
+        if sized and hasattr(sized[0], "n_in"):
+            self.n_in = n_out = sized[0].n_in
+            for layer in sized:
+                n_out = layer.output_features(n_out)
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
         self._plans = Plans(self.layers)
