@@ -201,7 +201,7 @@ def test_near_the_critical_gain():
 @pytest.mark.parametrize("bias_std", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_fixed_point_is_the_one_that_iterating_from_one_leads_to(name, bias_std):
-    for gain in (0.3, 1.1, 1.47, 4.0):
+    for gain in (0.5, 1.1, 1.47):
         q = 1.0
         for _ in range(40):
             q = variance_map(name, q, gain, bias_std)
@@ -224,6 +224,16 @@ def test_of_several_fixed_points_it_is_the_one_below():
     assert variance_map("gelu", 1.5, 1.45, 0.1) < 1.5  # goes back to it
     assert variance_map("gelu", 1e3, 1.45, 0.1) > 1e3  # does not: there is another one between
     assert mean_field("gelu", 1.6, 0.1).q == math.inf  # which has now passed 1
+
+
+def test_the_critical_gelu_of_the_literature():
+    """Roberts, Yaida & Hanin 2022 (arXiv 2106.10165, section 5.3.4): q, the gain² and the variance of the biases."""
+    q, gain, bias_std = (3.0 + math.sqrt(17.0)) / 2.0, math.sqrt(1.98305826), math.sqrt(0.17292239)
+    assert chi("gelu", q, gain) == pytest.approx(1.0, abs=1e-8)
+    assert variance_map("gelu", q, gain, bias_std) == pytest.approx(q, abs=3e-8)
+    below = mean_field("gelu", gain, bias_std)  # from q = 1 another one comes first
+    assert below.q == pytest.approx(3.035, abs=0.001)
+    assert below.chi < 1.0
 
 
 def test_two_fixed_points_about_to_meet_are_not_stepped_over():
@@ -297,9 +307,9 @@ def test_decay_follows_the_variance():
 
 def test_critical_tanh_never_arrives():
     """q_l falls like 1/(2l), so χ_l = 1 − 2q_l + … = 1 − 1/l and the product falls like a power, not exponentially."""
-    factors = predicted_decay("tanh", 1.0, 1000, 1.0)
-    depth = np.arange(1, 1001)
-    np.testing.assert_allclose(depth[500:] * (1.0 - factors[500:] ** 2), 1.0, atol=0.02)
+    factors = predicted_decay("tanh", 1.0, 500, 1.0)
+    depth = np.arange(1, 501)
+    np.testing.assert_allclose(depth[400:] * (1.0 - factors[400:] ** 2), 1.0, atol=0.02)
 
 
 @pytest.mark.parametrize(

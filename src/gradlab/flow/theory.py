@@ -6,7 +6,7 @@ bias_std². When it is wide, the pre-activations z of a layer are N(0, q), and q
 - forward, q becomes gain²·E[φ(√q·z)²] + bias_std² in the next layer, z ~ N(0, 1), and settles at a fixed point q*
   (Poole et al. 2016, arXiv 1606.05340, eq. 3);
 - backward, the squared norm of dL/dy becomes χ = gain²·E[φ'(√q·z)²] times as large by passing a layer
-  (Schoenholz et al. 2017, arXiv 1611.01232, eq. 5 and 18).
+  (Schoenholz et al. 2017, arXiv 1611.01232).
 
 Below χ = 1 gradients vanish, above they explode, over a depth of ξ = 1/abs(ln χ) layers.
 """
@@ -103,7 +103,7 @@ def variance_map(activation: str | Activation, q: float, gain: float, bias_std: 
 
 
 def chi(activation: str | Activation, q: float, gain: float) -> float:
-    """Compute χ = gain²·E[φ'(√q·z)²], the factor on the squared norm of dL/dy a layer (Schoenholz et al. 2017, eq. 5).
+    """Compute χ = gain²·E[φ'(√q·z)²], the factor on the squared norm of dL/dy a layer (Schoenholz et al. 2017).
 
     At q = 0 it is the limit: gain²·(φ'(0+)² + φ'(0−)²)/2, since half of all units are on either side of a kink.
 
