@@ -18,6 +18,7 @@ LAMBDA, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.673263242
 
 EXACT = {  # φ and φ' in arbitrary precision
     "sigmoid": (sigma, lambda x: sigma(x) * sigma(-x)),
+    "centred_sigmoid": (lambda x: mp.tanh(x / 2) / 2, lambda x: mp.sech(x / 2) ** 2 / 4),
     "tanh": (mp.tanh, lambda x: mp.sech(x) ** 2),
     "relu": (lambda x: max(x, 0), lambda x: int(x > 0)),
     "leaky_relu": (lambda x: x if x > 0 else mp.mpf(0.01) * x, lambda x: 1 if x > 0 else mp.mpf(0.01)),
