@@ -41,13 +41,17 @@ from gradlab.nn import (
     BinaryCrossEntropy,
     Dense,
     DivergenceError,
+    Identity,
+    Layer,
     Loss,
     Network,
     Optimizer,
+    ReLU,
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredError,
     Step,
+    Tanh,
     mlp,
     train,
 )
@@ -55,7 +59,6 @@ from gradlab.nn.activations import sigmoid
 from gradlab.nn.checks import lookup
 from gradlab.nn.losses import softmax
 from gradlab.nn.network import ROWS_AT_ONCE
-from gradlab.nn.training import raise_if_diverged
 
 ALIASES = {"logistic": "sigmoid"}  # scikit-learn's names, and ours
 ROWS_OF_A_PASS = 1024  # of lbfgs, which takes all rows in each evaluation
@@ -104,12 +107,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     verbose : bool or int
         Print each epoch's loss.
     warm_start : bool
-        Whether `fit` goes on from the weights that there are. The optimizer and the patience begin anew.
+        Whether `fit` goes on from the weights that there are, with activations and dropout as they are set now. The
+        optimizer and the patience begin anew.
     momentum, nesterovs_momentum : float, bool
         Of sgd.
     early_stopping : bool
-        Set `validation_fraction` of the samples aside, classes in proportion (but for multilabel targets), and stop
-        when `monitor` on them no longer improves.
+        Set `validation_fraction` of the samples aside, two classes in proportion, and stop when `monitor` on them no
+        longer improves; then the best weights are put back.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Of adam. epsilon is added to √v before v's bias correction, as in scikit-learn.
@@ -136,7 +140,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     clip_norm : float
         Longest gradient; 0 for no limit.
     callbacks : sequence of callable, optional
-        Called with the last `gradlab.nn.Step` of each epoch. One that returns True ends the training.
+        Called with the last `gradlab.nn.Step` of each epoch. One that returns true (of Python or NumPy) ends the
+        training.
     record_flow : bool
         Whether to keep the gradient flow, in `flow_`.
 
@@ -144,7 +149,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray (n_classes,)
     loss_, best_loss_ : float, float or None
-        The last and the least loss on the training samples; ``best_loss_`` is None with a validation part.
+        Loss on the training samples of the network as it is, and the least of all epochs; ``best_loss_`` is None with
+        early stopping.
     loss_curve_ : list of float
         The loss, penalty included, of the network as it was at the end of each epoch (iteration of lbfgs).
     running_loss_curve_ : list of float
@@ -172,7 +178,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     - training stops after exactly `n_iter_no_change` epochs without improvement, not one later; and early stopping
       watches the validation loss, unless ``monitor="accuracy"``. So ``n_iter_`` differs;
     - a training that leaves the finite numbers raises `DivergenceError` at the step where it does, naming epoch and
-      layer; the weights are then those from before `fit`, if there were any;
+      layer. The classifier is then what it was before `fit`, as after any other error; but if early stopping has best
+      weights to put back, those;
     - `predict_log_proba` is finite where the probability rounds to 0 or 1.
 
     Examples
@@ -187,6 +194,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     [(5, 2), (5, 16), (5, 16), (5, 16), (5, 16), (5, 1)]
     """
 
+    loss_: float
     _parameter_constraints: ClassVar[dict] = {
         **ScikitMLPClassifier._parameter_constraints,
         "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), Activation, "array-like"],
@@ -289,7 +297,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             How much each sample counts.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Samples that are not learned from, for the validation curves; with `early_stopping`, they take the place of
-            the part that would be set aside.
+            the part that would be set aside. No step of a pipeline transforms them.
 
         Returns
         -------
@@ -339,6 +347,39 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         validation_data: Any,
         incremental: bool,
     ) -> MLPClassifier:
+        before = self._remember()
+        try:
+            return self._fit_anew(X, y, sample_weight, validation_data, incremental)
+        except BaseException as error:
+            if not (isinstance(error, DivergenceError) and self._has_best):
+                self._put_back(before)
+            raise
+
+    def _remember(self) -> tuple[dict[str, Any], Any]:
+        """Return all attributes, and copies of what fitting changes in place."""
+        network = getattr(self, "network_", None)
+        arrays = None if network is None else (network.params.copy(), network.state.copy())
+        return {name: copy.copy(v) if isinstance(v, list) else v for name, v in vars(self).items()}, arrays
+
+    def _put_back(self, before: tuple[dict[str, Any], Any]) -> None:
+        """Be what it was: what could not be fitted leaves nothing half-done. Only the optimizer begins anew."""
+        attributes, arrays = before
+        self.__dict__.clear()
+        self.__dict__.update(attributes)
+        self.__dict__.pop("_optimizer", None)
+        if arrays is not None:
+            self.network_.params[...], self.network_.state[...] = arrays
+
+    def _fit_anew(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        incremental: bool,
+    ) -> MLPClassifier:
+        """Fit, and leave it to the caller to clear up if that fails."""
+        self._has_best = False
         self._check_together(validation_data)
         goes_on = hasattr(self, "network_") and (self.warm_start or incremental)
         X, y = validate_data(
@@ -355,18 +396,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         widths = [X.shape[1], *self._hidden_widths(), samples.targets.shape[1]]
         network = self._kept_network(widths, X.dtype) if goes_on else self._new_network(widths, X.dtype, generator)
         training, validation = self._split(samples, validation_data, generator)
-        before = network.params.copy(), network.state.copy()
-        try:
-            if self.solver == "lbfgs":
-                self._minimize(network, loss, training, validation)
-            else:
-                self._descend(network, loss, training, validation, generator, incremental)
-        except DivergenceError:
-            network.params[...], network.state[...] = before
-            self.__dict__.pop("_optimizer", None)
-            if not goes_on:
-                del self.network_
-            raise
+        if self.solver == "lbfgs":
+            self._minimize(network, loss, training, validation)
+        else:
+            self._descend(network, loss, training, validation, generator, incremental)
         return self
 
     def _check_together(self, validation_data: Any) -> None:
@@ -405,15 +438,22 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     def _samples(self, X: Any, y: np.ndarray, sample_weight: Any, class_weight: Any) -> _Samples:
         """Put samples, targets and weights together, in one float type."""
         targets = self._label_binarizer.transform(y).astype(X.dtype)
-        weights = None
+        weights = given = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            weights = given = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if class_weight is not None:
+            if isinstance(class_weight, dict):
+                unknown = [label for label in class_weight if label not in self.classes_]
+                if unknown:
+                    raise ValueError(f"class_weight: {unknown} are not in classes_, {self.classes_}")
+                class_weight = {label: w for label, w in class_weight.items() if label in y}  # a part may lack some
             by_class = compute_sample_weight(class_weight, y).astype(X.dtype)
+            if not (by_class >= 0.0).all():
+                raise ValueError("class_weight: weights must be at least 0")
             weights = by_class if weights is None else weights * by_class
         if weights is not None and not weights.sum() > 0.0:
-            raise ValueError("sample_weight: all weights are 0; there is no class to learn from")
-        return _Samples(X, y, targets, weights)
+            raise ValueError("sample_weight and class_weight: all weights are 0; there is no class to learn from")
+        return _Samples(X, y, targets, weights, given)
 
     def _check_classes_present(self, samples: _Samples) -> None:
         """Raise ValueError unless two classes, or the label vectors, have a weight."""
@@ -462,15 +502,20 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"activation: {len(each)} of them for {depth} hidden layers; give one, or one a layer")
         return [_activation(act) for act in each]
 
+    def _layers(self, widths: list[int]) -> list[Layer]:
+        weight_init = None if self.weight_init == "auto" else self.weight_init
+        activations = self._activations(len(widths) - 2)
+        return mlp(widths, activations, weight_init, dropout=self.dropout, batch_norm=self.batch_norm)
+
     def _new_network(self, widths: list[int], dtype: Any, generator: np.random.RandomState) -> Network:
         """Make a network, and set what counts from the first fit on."""
-        activations = self._activations(len(widths) - 2)
-        weight_init = None if self.weight_init == "auto" else self.weight_init
-        layers = mlp(widths, activations, weight_init, dropout=self.dropout, batch_norm=self.batch_norm)
+        layers = self._layers(widths)
+        activations = [layer for layer in layers if isinstance(layer, Activation)]
         drawn = self.weight_init is not None or self.dropout
         network = Network(layers, seed=int(generator.randint(2**31)) if drawn else 0, dtype=dtype)
         if self.weight_init is None:
-            last = activations[-1] if activations else self._activations(1)[0]  # scikit-learn's rule for the logits
+            named = isinstance(self.activation, str | Activation)
+            last = activations[-1] if activations else _activation(self.activation) if named else None
             for dense, act in zip(_dense(network), [*activations, last], strict=True):
                 bound = math.sqrt((2.0 if isinstance(act, Sigmoid) else 6.0) / (dense.n_in + dense.n_out))
                 dense.W[...] = generator.uniform(-bound, bound, (dense.n_in, dense.n_out))
@@ -494,6 +539,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"warm_start: the network has layers of {known} units, hidden_layer_sizes asks for {widths}"
             )
+        layers, there = self._layers(widths), self.network_
+        if list(map(repr, layers)) != list(map(repr, there.layers)):  # other activations, or another dropout
+            network = Network(layers, seed=there.seeds[0], dtype=there.dtype)
+            if network.params.shape != there.params.shape:
+                raise ValueError(f"warm_start: the network was fitted with batch_norm={not self.batch_norm}")
+            network.params[...], network.state[...] = there.params, there.state
+            self.network_ = network
         if self.network_.dtype != dtype:
             self.network_ = self.network_.astype(dtype)
             self.__dict__.pop("_optimizer", None)
@@ -509,20 +561,23 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             return samples, None
         n = samples.X.shape[0]
         size = math.ceil(self.validation_fraction * n)
-        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
-        least = 2 if multilabel else len(self.classes_)
-        if size < least or n - size < least:
-            raise ValueError(
-                f"The validation set is too small: validation_fraction={self.validation_fraction:g} of {n} samples "
-                f"sets {size} aside and leaves {n - size}; both parts need at least {least}, one of each class"
-            )
+        two_classes = samples.targets.shape[1] == 1
+        too_small = (
+            f"The validation set is too small: validation_fraction={self.validation_fraction:g} of {n} samples "
+            f"sets {size} aside and leaves {n - size}; both parts need at least 2"
+        )
+        if size < 2 or n - size < 2:
+            raise ValueError(too_small)
         rows = train_test_split(
             np.arange(n),
             random_state=generator,
             test_size=self.validation_fraction,
-            stratify=None if multilabel else samples.y,
+            stratify=samples.y if two_classes else None,
         )
-        return samples.part(rows[0]), samples.part(rows[1])
+        parts = samples.part(rows[0]), samples.part(rows[1])
+        if two_classes and any(len(np.unique(part.y)) < 2 for part in parts):
+            raise ValueError(f"{too_small}, one of each class")
+        return parts[0], parts[1].unweighted()
 
     def _given_validation(self, validation_data: Any) -> _Samples:
         X, y, *sample_weight = validation_data
@@ -554,9 +609,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         if batch_size > n:
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=4)
         optimizer = getattr(self, "_optimizer", None) if incremental else None
-        optimizer = self._optimizer = optimizer or self._make_optimizer()
+        if not isinstance(optimizer, {"adam": Adam, "sgd": SGD}[self.solver]):
+            optimizer = self._make_optimizer()
+            self._watched = _Watched()
+        self._optimizer = optimizer
         recorder = FlowRecorder(every="epoch", what=("weight_gradient_norm", "weight_norm"))
-        watched = _Watched(self.n_iter_no_change if self.patience is None else self.patience, self.tol)
+        patience = self.n_iter_no_change if self.patience is None else self.patience
+        watched = self._watched
         best = None
         self.n_iter_ = 0
         rate = optimizer.learning_rate
@@ -588,16 +647,16 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                     last = len(network.layers) - 1
                     known = self.loss_curve_[-2] if len(self.loss_curve_) > 1 else math.nan
                     raise DivergenceError(step.epoch, step.index, last, "output", 0, known, repr(network.layers[last]))
-                if watched.is_best(value) and self.early_stopping:
-                    best = network.params.copy(), network.state.copy()
+                if watched.is_best(value, self.tol) and self.early_stopping:
+                    best, self._has_best = (network.params.copy(), network.state.copy(), self.loss_), True
                 if self.solver == "sgd" and self.learning_rate == "invscaling":
                     rate = _change_rate(optimizer, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-                stops = [callback(step) is True for callback in self.callbacks or ()]
-                if any(stops):
+                answers = [callback(step) for callback in self.callbacks or ()]
+                if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
                     break
-                if watched.is_over():
+                if watched.waited >= patience:
                     what = f"Validation {self.monitor}" if self.early_stopping else "Training loss"
-                    reason = f"{what} did not improve by {self.tol:f} for {watched.patience} consecutive epochs."
+                    reason = f"{what} did not improve by {self.tol:f} for {patience} consecutive epochs."
                     if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= LOWEST_RATE:
                         self._say(f"{reason} Stopping.")
                         break
@@ -614,9 +673,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:
+            steps.close()  # type: ignore[attr-defined]  # it puts the rate back with which it began
             optimizer.learning_rate = rate
             if best is not None:
-                network.params[...], network.state[...] = best
+                network.params[...], network.state[...], self.loss_ = best
         if self.record_flow and self.n_iter_:
             self._keep_flow(recorder.table())
 
@@ -629,11 +689,12 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             return self._loss_and_gradient(wide, loss, training)
 
         def end_iteration(intermediate_result: Any) -> None:
-            network.params[...] = intermediate_result.x
+            network.params[...] = last[...] = intermediate_result.x
             self.n_iter_ += 1
             self._note_losses(network, loss, training, validation, float(intermediate_result.fun))
 
         self.n_iter_ = 0
+        last = wide.params.copy()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 found = minimize(
@@ -644,13 +705,14 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                     callback=end_iteration,
                     options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
                 )
-                if not math.isfinite(found.fun):
-                    objective(found.x)
-                    tape = wide.forward(_rows(training.X, slice(0, ROWS_OF_A_PASS)), training=True)
-                    raise_if_diverged(wide, tape, tape, self.n_iter_, found.nfev, None)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
+            network.params[...] = last  # not what was being tried
             return
+        if not (math.isfinite(found.fun) and np.isfinite(found.x).all()):
+            output = len(network.layers) - 1
+            name = repr(network.layers[output])
+            raise DivergenceError(self.n_iter_, int(found.nfev), output, "output", 0, math.nan, name)
         network.params[...], self.loss_ = found.x, float(found.fun)
         if found.status:
             warnings.warn(
@@ -725,6 +787,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         """Append what was recorded to `flow_`, without the axis of replicas."""
         flow = {name: values[..., 0] if values.ndim == 3 else values for name, values in table.items()}
         if known := getattr(self, "flow_", None):
+            if len(flow["epoch"]) > 1 and flow["epoch"][0] == flow["epoch"][1]:  # the first step, which continues
+                flow = {name: values[1:] for name, values in flow.items()}
             flow["step"], flow["epoch"] = flow["step"] + known["step"][-1] + 1, flow["epoch"] + known["epoch"][-1] + 1
             flow = {name: np.concatenate([known[name], values]) for name, values in flow.items()}
         self.flow_ = flow
@@ -778,22 +842,20 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights of each layer, (n_in, n_out)."""
-        return [dense.W for dense in _dense(self.network_)]
+        return _Views(dense.W for dense in _dense(self.network_))
 
     @coefs_.setter
     def coefs_(self, values: Sequence[np.ndarray]) -> None:
-        for dense, value in zip(_dense(self.network_), values, strict=True):
-            dense.W = value
+        self.coefs_[:] = values
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Biases of each layer, (n_out,)."""
-        return [dense.b[0] for dense in _dense(self.network_)]
+        return _Views(dense.b[0] for dense in _dense(self.network_))
 
     @intercepts_.setter
     def intercepts_(self, values: Sequence[np.ndarray]) -> None:
-        for dense, value in zip(_dense(self.network_), values, strict=True):
-            dense.b = value
+        self.intercepts_[:] = values
 
     def plot_flow(self, ax: Any = None) -> Any:
         """Draw the norm of each layer's weight gradient over the epochs.
@@ -883,20 +945,19 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             If it could not predict the same: for another activation than its four, one a layer, or batch normalisation.
         """
         check_is_fitted(self)
-        activations = [layer for layer in self.network_.layers if isinstance(layer, Activation)]
-        names = {
-            "centred_sigmoid" if getattr(act, "centred", False) else type(act).__name__.lower() for act in activations
-        }
-        back = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity": "identity"}
-        if len(names) > 1 or not names <= set(back):
+        theirs = {Sigmoid: "logistic", Tanh: "tanh", ReLU: "relu", Identity: "identity"}
+        used = {repr(act): act for act in self.network_.layers if isinstance(act, Activation)}
+        kinds = {type(act) for act in used.values()}
+        if len(used) > 1 or not kinds <= theirs.keys() or any(getattr(act, "centred", False) for act in used.values()):
             raise ValueError(
-                f"to_sklearn: scikit-learn has one activation for all layers, of {', '.join(back.values())}; "
-                f"this network has {', '.join(sorted(names))}"
+                f"to_sklearn: scikit-learn has one activation for all layers, of {', '.join(theirs.values())}; "
+                f"this network has {', '.join(sorted(used))}"
             )
         if any(isinstance(layer, BatchNorm) for layer in self.network_.layers):
             raise ValueError("to_sklearn: scikit-learn has no batch normalisation")
         params = self.get_params(deep=False)
-        params["activation"] = back[names.pop()] if names else "relu"
+        given = self.activation if isinstance(self.activation, str) else None
+        params["activation"] = theirs[kinds.pop()] if kinds else given if given in theirs.values() else "relu"
         known = ScikitMLPClassifier().get_params()
         other = ScikitMLPClassifier(**{name: value for name, value in params.items() if name in known})
         other._label_binarizer, other.classes_ = copy.deepcopy(self._label_binarizer), self.classes_.copy()
@@ -963,35 +1024,49 @@ _SHARED = (
 
 
 class _Samples:
-    """Rows of X with their classes, targets (n, k) and weights."""
+    """Rows of X with their classes, targets (n, k) and weights; `given` are those without the classes' own."""
 
-    def __init__(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
-        self.X, self.y, self.targets, self.weights = X, y, targets, weights
+    def __init__(
+        self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, given: np.ndarray | None
+    ):
+        self.X, self.y, self.targets, self.weights, self.given = X, y, targets, weights, given
         self.total = float(X.shape[0] if weights is None else weights.sum())
 
     def part(self, rows: Any) -> _Samples:
         """Return some of the rows."""
-        return _Samples(
-            self.X[rows], self.y[rows], self.targets[rows], None if self.weights is None else self.weights[rows]
-        )
+        weights, given = (None if w is None else w[rows] for w in (self.weights, self.given))
+        return _Samples(self.X[rows], self.y[rows], self.targets[rows], weights, given)
+
+    def unweighted(self) -> _Samples:
+        """Return the same samples without the classes' weights, as scores want them."""
+        return _Samples(self.X, self.y, self.targets, self.given, self.given)
 
 
 class _Watched:
     """Counts the epochs in a row in which a value, lower is better, did not improve by `tol`."""
 
-    def __init__(self, patience: float, tol: float):
-        self.patience, self._tol = patience, tol
+    def __init__(self) -> None:
         self.waited, self._best = 0, math.inf
 
-    def is_best(self, value: float) -> bool:
+    def is_best(self, value: float, tol: float) -> bool:
         """Take in an epoch's value, and tell whether it is the lowest so far."""
-        self.waited = 0 if value <= self._best - self._tol else self.waited + 1
+        self.waited = 0 if value <= self._best - tol else self.waited + 1
         lowest = value < self._best
         self._best = min(self._best, value)
         return lowest
 
-    def is_over(self) -> bool:
-        return self.waited >= self.patience
+
+class _Views(list[np.ndarray]):
+    """Views of a network's arrays: what is put in one's place is written where it stands."""
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        wanted = self[place] if isinstance(place, slice) else [self[place]]
+        given = [np.asarray(v) for v in (value if isinstance(place, slice) else [value])]
+        shapes = [v.shape for v in wanted], [v.shape for v in given]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"arrays of shapes {shapes[1]} do not fit the network's, {shapes[0]}")
+        for view, array in zip(wanted, given, strict=True):
+            view[...] = array
 
 
 def _change_rate(optimizer: Optimizer, rate: float) -> float:

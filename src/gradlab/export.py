@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,9 @@ def draw_flow(flow: dict[str, np.ndarray], ax: Any = None) -> Any:
         _, ax = plt.subplots(layout="constrained")
     norms = flow["weight_gradient_norm"]
     n = norms.shape[1]
-    # The first record is that of the very first step, the others of each epoch's last: one is before epoch 1 has ended.
-    epochs = np.where(np.arange(len(norms)) == 0, 0, flow["epoch"] + 1)
+    epochs = flow["epoch"] + 1  # at whose ends the records were made, but for one of the very first step
+    if len(epochs) > 1 and epochs[0] == epochs[1]:
+        epochs[0] -= 1
     for i in range(n):
         name = f"layer {i + 1}" + (" (logits)" if i == n - 1 else "")
         ax.plot(epochs, np.where(norms[:, i] > 0.0, norms[:, i], np.nan), color=plt.cm.viridis(0.9 * i / max(n - 1, 1)),
@@ -117,7 +117,7 @@ def to_torch(network: Network, out_activation: str | None) -> Any:
 
     plain: dict[type[Layer], Any] = {
         Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, ReLU: nn.ReLU, SELU: nn.SELU, GELU: nn.GELU, SiLU: nn.SiLU,
-        Softplus: lambda: nn.Softplus(threshold=1e4), Softsign: nn.Softsign, Identity: nn.Identity,
+        Softplus: lambda: nn.Softplus(threshold=40.0), Softsign: nn.Softsign, Identity: nn.Identity,
     }  # fmt: skip
 
     def converted(layer: Layer) -> Any:
@@ -184,7 +184,7 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
         Not of replicas, without Residual.
     out_activation : "logistic" or "softmax"
     classes : ndarray (n_classes,), optional
-        Whole numbers or strings, for "label"; without it, the labels' probabilities are all that there is.
+        Numbers or strings, for "label"; without it, the labels' probabilities are all that there is.
     path : str or path-like
         The file appears whole, or not at all.
 
@@ -217,15 +217,13 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
     outputs = [helper.make_tensor_value_info("probabilities", floats, [None, n_out])]
     if classes is not None:
         is_text = classes.dtype.kind in "OUS"
-        if not is_text and classes.dtype.kind not in "iub":
-            raise ValueError(
-                f"to_onnx: classes of type {classes.dtype} cannot be written; use whole numbers or strings"
-            )
-        table = classes.astype(object) if is_text else classes.astype(np.int64)
+        is_real = classes.dtype.kind == "f"
+        if not is_text and classes.dtype.kind not in "iubf":
+            raise ValueError(f"to_onnx: classes of type {classes.dtype} cannot be written; use numbers or strings")
+        table = classes.astype(object if is_text else np.float64 if is_real else np.int64)
         add("Gather", table, add("ArgMax", "probabilities", axis=1, keepdims=0), name="label", axis=0)
-        outputs.append(
-            helper.make_tensor_value_info("label", TensorProto.STRING if is_text else TensorProto.INT64, [None])
-        )
+        kind = TensorProto.STRING if is_text else TensorProto.DOUBLE if is_real else TensorProto.INT64
+        outputs.append(helper.make_tensor_value_info("label", kind, [None]))
     inputs = [helper.make_tensor_value_info("X", floats, [None, n_in])]
     graph = helper.make_graph(add.nodes, "gradlab", inputs, outputs, initializer=add.constants)
     model = helper.make_model(graph, producer_name="gradlab", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -278,13 +276,16 @@ def _is_centred(layer: Layer) -> bool:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file under another name, and rename it when it is whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = path.resolve()  # what a link points to, not the link
+    unfinished = path.with_name(f".{path.name[:100]}.{os.getpid()}.unfinished")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        if path.exists():
+            unfinished.chmod(path.stat().st_mode)
+        unfinished.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,7 @@ class Network:
         for layer in walk(self.layers):
             layer.streams = streams
         self._switch(False)
-        self._plans = Plans(self.layers)
+        self._plans, self._lock = Plans(self.layers), threading.Lock()
 
     def forward(self, x: np.ndarray, training: bool = False) -> list[np.ndarray]:
         """Run the samples through every layer.
@@ -241,10 +242,11 @@ class Network:
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         """Compute the logits (..., n, k) of any number of samples, in a new array; nothing is learned from it."""
         x = np.asarray(x, dtype=self.dtype)
-        if x.ndim < 2 or x.shape[-2] <= ROWS_AT_ONCE:
-            return self.forward(x)[-1].copy()
-        starts = range(0, x.shape[-2], ROWS_AT_ONCE)
-        return np.concatenate([self.forward(x[..., i : i + ROWS_AT_ONCE, :])[-1].copy() for i in starts], axis=-2)
+        with self._lock:  # threads may predict side by side, but share the arrays of a pass
+            if x.ndim < 2 or x.shape[-2] <= ROWS_AT_ONCE:
+                return self.forward(x)[-1].copy()
+            starts = range(0, x.shape[-2], ROWS_AT_ONCE)
+            return np.concatenate([self.forward(x[..., i : i + ROWS_AT_ONCE, :])[-1].copy() for i in starts], axis=-2)
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Compute probabilities, shaped like the logits (..., n, k), in a new array.
@@ -268,7 +270,7 @@ class Network:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_plans"}
+        return {name: value for name, value in vars(self).items() if name not in ("_plans", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -242,10 +242,10 @@ def _steps(
             slope = slopes[stop - start] = _Slopes(loss, tape)
         deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
-            raise_if_diverged(network, tape, deltas, epoch, index, last)
+            _raise_if_diverged(network, tape, deltas, epoch, index, last)
         update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
-            raise_if_diverged(network, tape, deltas, epoch, index, last)
+            _raise_if_diverged(network, tape, deltas, epoch, index, last)
         return Step(epoch, index, stop == n, tape, deltas, network, initial_params, batches, start, stop)
 
     step: Step | None = None
@@ -408,7 +408,7 @@ class _Update:
         return self._decays[weights]
 
 
-def raise_if_diverged(
+def _raise_if_diverged(
     network: Network, tape: list[np.ndarray], deltas: list[np.ndarray], epoch: int, index: int, last: Step | None
 ) -> None:
     """Raise DivergenceError naming the first array of this step with a number that is not finite."""
