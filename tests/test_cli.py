@@ -259,3 +259,44 @@ def test_underflow_is_noted(small, tmp_path):
     deep = ["--set", "network.depth=60", "--set", "network.dtype=float32", "--set", "training.epochs=1"]
     assert "note: small: gradients underflow" in gradlab("run", small, *deep, cwd=tmp_path).stdout
     assert "underflow" not in gradlab("run", small, cwd=tmp_path).stdout
+
+
+# diagnose
+
+
+def test_diagnose_names_what_is_wrong_and_what_to_change(tmp_path):
+    done = gradlab("diagnose", CONFIGS / "sigmoid_vs_relu.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "sigmoid"
+    assert lines[1].startswith("  vanishing gradient: of the delta at the last of 8 hidden layers")
+    assert "    --set network.activation=relu --set network.weight_init=he_normal --set network.gain=1" in lines
+    assert lines[-2:] == ["relu", "  nothing wrong: the gradient arrives, and a moment's training helps"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_diagnose_sees_the_data_and_the_biases_as_configured(small, tmp_path):
+    unscaled = ["--set", "data.standardize=false", "--json"]
+    done = gradlab("diagnose", CONFIGS / "breast_cancer.toml", *unscaled, cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert {findings[0]["kind"] for findings in found.values()} == {"unscaled"}
+    assert {findings[0]["override"] for findings in found.values()} == {"data.standardize=true"}
+    done = gradlab("diagnose", small, "--set", "network.weight_init=zeros", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["small"][0]["kind"] == "symmetric"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nowhere.toml"], "nowhere.toml"),
+        (["small.toml", "--set", "network.dept=3"], "network.dept"),
+        (["small.toml", "--set", "network.bias_init=zeroes"], "network.bias_init: 'zeroes' is not one of"),
+        (["small.toml", "--set", "data.standardize=3"], "data.standardize"),
+    ],
+)
+def test_diagnose_refuses_what_run_refuses(small, arguments, message, tmp_path):
+    done = gradlab("diagnose", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

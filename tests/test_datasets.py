@@ -642,3 +642,12 @@ def test_nothing_in_a_csv_is_run(written, tmp_path):
         with pytest.raises(ValueError, match=r"^path: "):
             load("csv", **written(content))
     assert not (tmp_path / "made").exists()
+
+
+def test_without_standardising_the_columns_stay_as_they_are():
+    plain, scaled = load("breast_cancer", standardize=False), load("breast_cancer")
+    np.testing.assert_array_equal(plain.mean, np.zeros(30))
+    np.testing.assert_array_equal(plain.scale, np.ones(30))
+    for part in ("x_train", "x_test"):
+        restored = getattr(scaled, part) * scaled.scale + scaled.mean
+        np.testing.assert_allclose(getattr(plain, part), restored, rtol=1e-9, atol=1e-12)
