@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
-from gradlab.flow import chi, critical_gain, mean_field
+from gradlab import MLPClassifier
+from gradlab.flow import FlowRecorder, chi, critical_gain, mean_field
 from gradlab.nn import (
     ACTIVATIONS,
     SGD,
@@ -292,6 +294,31 @@ def test_24_every_activation_is_branch_free():
         activation: Activation = make_activation()
         alone = [activation.forward(x[:, i : i + 1])[0, 0] for i in range(x.size)]
         np.testing.assert_allclose(activation.forward(x)[0], alone, rtol=1e-14, atol=0)
+
+
+X2 = np.random.default_rng(0).standard_normal((20, 2))
+Y2 = (X2[:, 0] > 0.0).astype(float)
+
+
+def test_25_underflow_is_told_apart_from_vanishing():
+    """In float32 the first layers' gradients are zeros and subnormal numbers, in float64 small and whole."""
+    shares = {}
+    for dtype in (np.float32, np.float64):
+        network = Network(mlp([2, *[16] * 80, 1], "sigmoid"), dtype=dtype)
+        recorder = FlowRecorder(what=["zero_share", "subnormal_share", "weight_gradient_norm"])
+        for step in train(network, BinaryCrossEntropy(), SGD(), X2, Y2, epochs=1, batch_size=len(X2)):
+            recorder(step)
+        shares[dtype] = recorder.table()
+    assert shares[np.float32]["zero_share"][0, 0, 0] == 1.0
+    assert shares[np.float32]["subnormal_share"].max() > 0.1
+    assert shares[np.float64]["zero_share"].max() == shares[np.float64]["subnormal_share"].max() == 0.0
+    assert 0.0 < shares[np.float64]["weight_gradient_norm"][0, 0, 0] < 1e-30
+
+
+def test_26_an_estimator_that_is_not_fitted_says_so():
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            getattr(MLPClassifier(), method)(X2)
 
 
 def test_27_wide_pre_activations_need_more_than_gauss_hermite():
