@@ -162,7 +162,7 @@ def draw(numbers: Numbers):
         "dot: median over turns; thick: 95 % interval of the median; thin: all turns\n"
         "theory: what a step must take if its elements are all that differs"
     )
-    ax.set_title("An element of σ costs more; the wider the network, the less a training step shows it")
+    ax.set_title("An element of σ costs more; a wide network's step hardly shows it")
     return figure
 
 
