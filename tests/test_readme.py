@@ -20,7 +20,7 @@ def clone(tmp_path_factory):
     """A copy of what is in the repository, with this environment in place of the one that make would build."""
     clone = tmp_path_factory.mktemp("clone") / "gradlab"
     clone.mkdir()
-    for name in ("configs", "src", "tests"):
+    for name in ("configs", "experiments", "src", "tests"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "Makefile", "README.md"):
         shutil.copy(ROOT / name, clone)
