@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # before NumPy is loaded: one thread, so that numbers are equal everywhere
+    os.environ.setdefault(name, "1")  # one thread, so that numbers are equal everywhere
 
 import numpy as np
+from threadpoolctl import threadpool_limits
+
+threadpool_limits(1)  # a script that names NumPy above this file has loaded it before the variables were set
 
 HERE = Path(__file__).parent
 DONE, FAILED, USAGE, CLAIM_FAILS, INTERRUPTED = 0, 1, 2, 3, 130  # exit codes
