@@ -202,7 +202,7 @@ def test_everything_that_can_be_named_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["list"], ["run", "bad.toml"], ["run", "nothing.toml"]]
+    "arguments", [["--help"], ["run", "--help"], ["list"], ["explain"], ["run", "bad.toml"], ["run", "nothing.toml"]]
 )
 def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(arguments, tmp_path):
     (tmp_path / "bad.toml").write_text("network.depth = 0")
@@ -300,3 +300,96 @@ def test_diagnose_refuses_what_run_refuses(small, arguments, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# explain
+
+
+def test_explain_works_a_step_on_xor(tmp_path):
+    done = gradlab("explain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "dL/dW1[0,1] = x[0,0]·dL/dz1[0,1] + x[1,0]·dL/dz1[1,1]" in done.stdout
+    assert done.stdout.endswith("\n29 derivatives compared with central differences, 0 left out at kinks: "
+                                "no lines with a mismatch\n")  # fmt: skip
+    assert "\x1b" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_explain_writes_every_format(small, tmp_path):
+    few = ["--set", "network.width=2", "--sample", 3, "--sample", 0, "--precision", 8]
+    text, markdown, page, found = (
+        gradlab("explain", small, *few, "--format", kind, cwd=tmp_path).stdout
+        for kind in ("text", "markdown", "html", "json")
+    )
+    assert "a batch of 2 samples" in text
+    assert r"\frac{\partial L}{\partial W^{(2)}_{1,0}}" in markdown
+    assert page.startswith("<!DOCTYPE html>")
+    lines = {line["quantity"]: line for line in json.loads(found)["lines"]}
+    line = lines["dL/dW2[1,0]"]
+    assert set(line) >= {"quantity", "symbolic", "numeric", "value", "finite_difference"}
+    assert line["value"] == pytest.approx(line["finite_difference"], rel=1e-6)
+    assert f"{line['value']:.8g}".replace("-", "−") in text
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_explain_takes_the_step_that_run_would_take(step, small, tmp_path):
+    from gradlab.lab.config import load_config
+    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule, load_data
+    from gradlab.nn import train
+
+    settings = ["training.schedule=exponential", "training.optimizer=adam", "training.l2=0.1", "network.dropout=0.1"]
+    [experiment] = load_config(small, settings).experiments
+    dataset, training = load_data(experiment), experiment.training
+    network = build_network(experiment.network, dataset, 0)
+    steps = train(
+        network,
+        build_loss(training),
+        build_optimizer(training, network),
+        dataset.x_train,
+        dataset.y_train,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        schedule=build_schedule(training),
+        l2=training.l2,
+    )
+    for _ in range(step + 1):
+        taken = next(steps)
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    done = gradlab("explain", small, *overrides, "--step", step, "--format", "json", cwd=tmp_path)
+    found = {line["quantity"]: line for line in json.loads(done.stdout)["lines"]}
+    assert not any(line["mismatch"] for line in found.values())
+    assert found["L"]["value"] == pytest.approx(float(taken.loss), rel=1e-12)
+    [after] = [name for name in found if name.startswith("W2'")]
+    at = tuple(map(int, after[4:-1].split(",")))
+    assert found[after]["value"] == pytest.approx(network.layers[-1].W[at], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--format", "xml"], "--format: 'xml' is not one of text, markdown, html, json"),
+        (["--precision", "0"], "precision: 0 is not a whole number of at least 1"),
+        (["--precision", "40"], "precision: 40 is more than the 17 digits"),
+        (["--step", "-1"], "--step: -1 is not a whole number of at least 0"),
+        (["--sample", "4"], "samples[0]: 4 is not one of the 4 samples"),
+        (["--set", "network.depth=2"], "--set network.depth=2: there is no CONFIG to override"),
+        (["nowhere.toml"], "nowhere.toml: No such file"),
+        (["small.toml", "--set", "network.dept=3"], "network.dept"),
+        (["small.toml", "--sample", "2", "--sample", "2"], "samples[1]: 2 is named twice"),
+    ],
+)
+def test_explain_refuses_in_one_sentence(small, arguments, message, tmp_path):
+    done = gradlab("explain", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_explain_says_where_training_diverged_before_the_step(small, tmp_path):
+    wild = ["--set", "network.activation=relu", "--set", "training.l2=100", "--set", "training.learning_rate=1e6"]
+    done = gradlab("explain", small, *wild, "--step", 500, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("gradlab: training diverged in epoch")

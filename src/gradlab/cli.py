@@ -369,6 +369,136 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             )
 
 
+FORMATS = ("text", "markdown", "html", "json")
+
+
+@app.command()
+def explain(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", help="A TOML file; its first experiment. Without it, a 2-2-1 net on XOR."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.width=2. Repeatable.")
+    ] = None,
+    sample: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="A row to make the batch of, counted from 0. Repeatable; by default the batch."),
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How to write it.")] = "text",
+    precision: Annotated[int, typer.Option(help="Significant digits; json has all.")] = 4,
+    step: Annotated[int, typer.Option(metavar="K", help="Train K steps first.")] = 0,
+) -> None:
+    """Work one training step like a lecture: every rule in symbols, in numbers, and against a central difference.
+
+    Looks at the first seed of the first experiment. Exits with 0 whatever the comparison shows, 1 if training diverged,
+    2 for a mistake in the arguments or the configuration.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.lab.config import ConfigError
+    from gradlab.learn.trace import check_precision
+    from gradlab.nn.checks import not_one_of, whole
+    from gradlab.nn.training import DivergenceError
+
+    try:
+        if format_ not in FORMATS:
+            raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
+        try:
+            whole("--step", step, 0)
+            check_precision(precision)
+            with threadpool_limits(1):  # as `run` trains
+                explanation = _explanation(config, set_ or [], sample, precision, step)
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None
+    except ConfigError as error:
+        for line in error.problems:
+            print(f"gradlab: {line}", file=sys.stderr)
+        raise typer.Exit(USAGE) from None
+    except DivergenceError as error:
+        print(f"gradlab: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        print("gradlab: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    if format_ == "text":
+        print(explanation.text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    else:
+        print(getattr(explanation, format_)())
+
+
+def _explanation(config: Path | None, overrides: Sequence[str], samples: Any, precision: int, index: int) -> Any:
+    """Train `index` steps, as `run` would, and explain the next."""
+    import numpy as np
+
+    from gradlab.lab.config import ConfigError, load_config
+    from gradlab.learn import explain
+    from gradlab.nn import SGD, BinaryCrossEntropy, Loss, Network, Optimizer, mlp
+
+    loss: Loss
+    optimizer: Optimizer
+    if config is None:
+        if overrides:
+            raise ConfigError([f"--set {overrides[0]}: there is no CONFIG to override; name one"])
+        x, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0, 1.0, 0.0])
+        network, loss, optimizer = Network(mlp([2, 2, 1], "sigmoid"), seed=0), BinaryCrossEntropy(), SGD(0.5)
+        batch = _train_up_to(index, network, loss, optimizer, x, y, len(x), None, {})
+        penalties = {}
+    else:
+        from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule
+
+        plan = load_config(config, overrides, None)
+        plan = plan.model_copy(update={"experiments": plan.experiments[:1]})
+        _sizes(plan, config)
+        [data], [experiment] = _load_all(plan, config), plan.experiments
+        x, y, training = data.x_train, data.y_train, experiment.training
+        network, loss = build_network(experiment.network, data, experiment.seeds[0]), build_loss(training)
+        optimizer = build_optimizer(training, network)
+        penalties = {"l1": training.l1, "l2": training.l2, "clip_norm": training.clip_norm}
+        schedule = build_schedule(training)
+        batch = _train_up_to(index, network, loss, optimizer, x, y, training.batch_size, schedule, penalties)
+    rows = batch if samples is None else samples
+    return explain(network, loss, x, y, optimizer=optimizer, samples=rows, precision=precision, **penalties)
+
+
+def _train_up_to(
+    index: int, network: Any, loss: Any, optimizer: Any, x: Any, y: Any, batch_size: int, schedule: Any, penalties: Any
+) -> list[int]:
+    """Take the steps before step `index`; set its learning rate, and return the rows of its batch.
+
+    A batch of all rows takes them in order; smaller ones are those that `train` would draw.
+    """
+    import numpy as np
+
+    from gradlab.nn import train
+
+    n = len(x)
+    size = min(batch_size, n)
+    steps_an_epoch = -(-n // size)
+    epoch, batch = divmod(index, steps_an_epoch)
+    rng, order = np.random.default_rng([0, network.seeds[0]]), np.arange(n)
+
+    def next_order(_: Any = None) -> Any:
+        nonlocal order
+        order = rng.permutation(n)
+        return order
+
+    if index:
+        options = {"epochs": epoch + 1, "batch_size": size, "schedule": schedule, "shuffle": next_order}
+        steps = train(network, loss, optimizer, x, y, **options, **penalties)
+        for _ in range(index):
+            next(steps)
+        steps.close()  # type: ignore[attr-defined]  # a generator: it gives the optimizer its first learning rate back
+    if not batch:
+        next_order()
+    start, stop = batch * size, min((batch + 1) * size, n)
+    if schedule is not None:
+        optimizer.learning_rate *= schedule(epoch + (start + stop) / 2 / n)
+    return list(range(n)) if size == n else order[start:stop].tolist()
+
+
 @app.command("list")
 def list_(
     what: Annotated[str | None, typer.Argument(metavar="WHAT", help="Which list; without it, all of them.")] = None,

@@ -1,0 +1,381 @@
+"""The explanation is read back: every line is computed again from its own text."""
+
+import ast
+import json
+import math
+import operator
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gradlab.learn import explain
+from gradlab.nn import (
+    SGD,
+    Adam,
+    BinaryCrossEntropy,
+    Dense,
+    Layer,
+    Loss,
+    Network,
+    ReLU,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    Tanh,
+    mlp,
+    train,
+)
+
+X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+Y = np.array([0.0, 1.0, 1.0, 0.0])
+FUNCTIONS = {
+    "σ": lambda z: 1.0 / (1.0 + math.exp(-z)),
+    "tanh": math.tanh,
+    "exp": math.exp,
+    "log": math.log,
+    "abs": abs,
+    "relu": lambda z: max(z, 0.0),
+    "ReLU": lambda z: max(z, 0.0),
+}
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+
+
+def worked(text):
+    """Work out what a line says, and how large its terms are: rounding is relative to them."""
+
+    def work(node):
+        if isinstance(node, ast.Constant):
+            return node.value, abs(node.value)
+        if isinstance(node, ast.UnaryOp):
+            value, size = work(node.operand)
+            return -value, size
+        if isinstance(node, ast.Call):
+            value, size = work(node.args[0])
+            result = FUNCTIONS[node.func.id](value)
+            return result, max(1.0, abs(result), size)
+        (a, size_a), (b, size_b) = work(node.left), work(node.right)
+        value = OPERATORS[type(node.op)](a, b)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            return value, size_a + size_b
+        return value, size_a / abs(b) if isinstance(node.op, ast.Div) else OPERATORS[type(node.op)](size_a, size_b)
+
+    plain = text.replace("·", "*").replace("−", "-").replace("²", "**2")
+    return work(ast.parse(plain.strip(), mode="eval").body)
+
+
+def data(n, d, k, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.eye(k)[rng.integers(0, k, n)] if k > 1 else rng.integers(0, 2, (n, 1)).astype(float)
+    return rng.normal(size=(n, d)), y
+
+
+CASES = {
+    "xor": (mlp([2, 2, 1]), BinaryCrossEntropy(), (X, Y), SGD(0.5)),
+    "tanh, two outputs": (mlp([2, 3, 2], "tanh"), SoftmaxCrossEntropy(), data(3, 2, 2), SGD(0.1)),
+    "relu": (mlp([3, 2, 2, 1], "relu"), SquaredError("sigmoid"), data(2, 3, 1), Adam(0.1)),
+    "no hidden layer": (mlp([3, 2]), SquaredError(), data(4, 3, 2), SGD(0.1, momentum=0.9)),
+    "many samples": (mlp([1, 1, 1]), BinaryCrossEntropy(), data(12, 1, 1), SGD(0.1)),
+    "large": (mlp([4, 30, 30, 3], ["sigmoid", "relu"]), SoftmaxCrossEntropy(), data(40, 4, 3), SGD(0.1)),
+    "remedies": (
+        mlp([4, 16, 16, 1], "tanh", dropout=0.3, batch_norm=True, residual=True),
+        BinaryCrossEntropy(),
+        data(20, 4, 1),
+        SGD(0.1),
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    layers, loss, (x, y), optimizer = CASES[request.param]
+    return Network(layers, seed=1), loss, x, y, optimizer
+
+
+def test_every_line_comes_to_its_value_and_every_derivative_to_its_difference(case):
+    network, loss, x, y, optimizer = case
+    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    lines = json.loads(explanation.json())["lines"]
+    assert len({line["quantity"] for line in lines}) == len(lines)
+    for line in lines:
+        if line["numeric"] is not None:
+            value, size = worked(line["numeric"])
+            assert line["value"] == pytest.approx(value, rel=1e-9, abs=1e-12 * size), line
+        if line["quantity"].startswith("dL/d") and not line["kink"]:
+            assert line["value"] == pytest.approx(line["finite_difference"], rel=1e-6, abs=1e-10), line
+        assert line["mismatch"] is None
+    assert explanation.mismatches == []
+
+
+def test_the_terminal_s_text_comes_to_its_values_too(case):
+    network, loss, x, y, optimizer = case
+    text = str(explain(network, loss, x, y, optimizer=optimizer, precision=6))
+    rows = [line.split("    central")[0] for line in text.splitlines() if re.match(r"    +=", line)]
+    checked = 0
+    for row in rows:
+        *numbers, value = row.split(" = ")
+        assert len(numbers) <= 2
+        if len(numbers) == 2:
+            found, size = worked(numbers[1])
+            assert found == pytest.approx(float(value.replace("−", "-")), abs=4e-5 * size), row
+            checked += 1
+    assert checked >= len(rows) // 2
+
+
+def test_the_numbers_are_those_of_the_step_that_training_takes():
+    network = Network(mlp([2, 2, 1]), seed=3)
+    found = {
+        line["quantity"]: line["value"]
+        for line in json.loads(explain(network, BinaryCrossEntropy(), X, Y, optimizer=SGD(0.5)).json())["lines"]
+    }
+    before = network.params.copy()
+    step = next(train(network, BinaryCrossEntropy(), SGD(0.5), X, Y, epochs=1, batch_size=4, shuffle=False))
+    hidden, _, output = network.layers
+    for name, array in {"z1": step.tape[1], "a1": step.tape[2], "dL/dz1": step.deltas[1], "dL/dW1": hidden.dW}.items():
+        for (i, j), value in np.ndenumerate(array):
+            assert found[f"{name}[{i},{j}]"] == pytest.approx(value, rel=1e-12, abs=1e-15)
+    assert found["L"] == pytest.approx(float(step.loss), rel=1e-12)
+    assert found["W2'[1,0]"] == pytest.approx(output.W[1, 0], rel=1e-12)
+    assert found["b1'[1]"] == pytest.approx(hidden.b[0, 1], rel=1e-12)
+    assert found["L'"] == pytest.approx(float(BinaryCrossEntropy().value(network.forward(X)[-1], Y[:, None])))
+    assert not np.array_equal(before, network.params)
+
+
+def test_the_derivatives_are_those_of_backpropagation_written_out():
+    network = Network(mlp([2, 3, 2], "tanh"), seed=2)
+    x, t = data(3, 2, 2)
+    lines = json.loads(explain(network, SoftmaxCrossEntropy(), x, t).json())["lines"]
+    w1, w2 = network.layers[0].W, network.layers[2].W
+    a = np.tanh(x @ w1 + network.layers[0].b)
+    z = a @ w2 + network.layers[2].b
+    dz2 = (np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) - t) / 3
+    da = dz2 @ w2.T
+    dz1 = da * (1 - a**2)
+    reference = {"z2": dz2, "a1": da, "z1": dz1, "W2": a.T @ dz2, "W1": x.T @ dz1, "b2": dz2.sum(0), "b1": dz1.sum(0)}
+    wanted = {
+        f"dL/d{name}[{','.join(map(str, at))}]": value
+        for name, array in reference.items()
+        for at, value in np.ndenumerate(array)
+    }
+    found = {line["quantity"]: line["value"] for line in lines if line["quantity"].startswith("dL/d")}
+    assert found == pytest.approx(wanted, rel=1e-10, abs=1e-14)
+
+
+def test_the_derivatives_are_pytorch_s():
+    torch = pytest.importorskip("torch")
+    network = Network(mlp([3, 2, 2, 1], "relu"), seed=5)
+    x, t = data(2, 3, 1, seed=3)
+    parameters = {p.name: torch.tensor(getattr(p.layer, p.attribute), requires_grad=True) for p in network.parameters}
+    h = torch.tensor(x)
+    for i in (0, 2, 4):
+        h = h @ parameters[f"{i}.W"] + parameters[f"{i}.b"]
+        h = torch.relu(h) if i < 4 else h
+    torch.nn.functional.binary_cross_entropy_with_logits(h, torch.tensor(t)).backward()
+    found = {
+        line["quantity"]: line["value"]
+        for line in json.loads(explain(network, BinaryCrossEntropy(), x, t).json())["lines"]
+    }
+    for number, i in ((1, 0), (2, 2), (3, 4)):
+        for at, value in np.ndenumerate(parameters[f"{i}.W"].grad.numpy()):
+            assert found[f"dL/dW{number}[{at[0]},{at[1]}]"] == pytest.approx(float(value), rel=1e-10, abs=1e-14)
+
+
+def test_nothing_that_is_given_changes():
+    network, optimizer = Network(mlp([2, 3, 1], dropout=0.2, batch_norm=True), seed=0), Adam()
+    params, grads, state = network.params.copy(), network.grads.copy(), network.state.copy()
+    x, y = X.copy(), Y.copy()
+    first = explain(network, BinaryCrossEntropy(), x, y, optimizer=optimizer).json()
+    assert first == explain(network, BinaryCrossEntropy(), x, y, optimizer=optimizer).json()
+    assert np.array_equal(network.params, params)
+    assert np.array_equal(network.grads, grads)
+    assert np.array_equal(network.state, state)
+    assert np.array_equal(x, X)
+    assert optimizer.t == 0
+
+
+# what is wrong
+
+
+class SlopeMissing(Sigmoid):
+    def backward(self, dy, x, y, out=None):
+        return np.positive(dy, out)
+
+
+class Transposed(Dense):
+    def backward(self, dy, x, y, out=None):
+        super().backward(dy, x, y)
+        return np.matmul(dy, self.W, out=out)
+
+
+class SumNotMean(BinaryCrossEntropy):
+    def gradient(self, logits, targets, weights=None, out=None):
+        return super().gradient(logits, targets, weights, out) * len(logits)
+
+
+@pytest.mark.parametrize(
+    "layers, loss, first, right",
+    [
+        ([Dense(2, 2), SlopeMissing(), Dense(2, 1)], BinaryCrossEntropy(), "dL/dz1[0,0]", "dL/da1[0,0]"),
+        ([Dense(2, 2), Sigmoid(), Transposed(2, 2), Tanh(), Dense(2, 1)], BinaryCrossEntropy(), "dL/da1", "dL/dh3"),
+        (mlp([2, 2, 1]), SumNotMean(), "dL/dz2[0,0]", "L"),
+    ],
+)
+def test_a_wrong_backward_pass_is_shown_where_it_is(layers, loss, first, right):
+    explanation = explain(Network(layers, seed=1), loss, X, Y)
+    wrong = [line.symbol.show("text") for line in explanation.mismatches]
+    assert wrong[0].startswith(first)
+    assert not any(name.startswith(right + "[") or name == right for name in wrong)
+    text = str(explanation)
+    assert f"the first is {first}" in text
+    assert text.count("MISMATCH: ") == explanation.markdown().count("MISMATCH: ") == len(wrong)
+    assert explanation.html().count("MISMATCH: ") == explanation.html().count('class="wrong"') == len(wrong)
+    assert sum(line["mismatch"] is not None for line in json.loads(explanation.json())["lines"]) == len(wrong)
+    assert "\x1b[31mMISMATCH" in explanation.text(colour=True)
+
+
+def test_a_rule_that_the_network_does_not_follow_is_shown_even_without_a_difference():
+    class Doubled(Sigmoid):
+        def forward(self, x, out=None):
+            return np.multiply(super().forward(x), 2.0, out=out)
+
+    explanation = explain(Network([Dense(2, 2), Doubled(), Dense(2, 1)]), BinaryCrossEntropy(), X, Y)
+    assert explanation.mismatches[0].symbol.show("text") == "dL/dz1[0,0]"
+
+
+def test_a_kink_is_noted_and_not_compared():
+    network = Network([Dense(1, 1), ReLU(), Dense(1, 1)], seed=0)
+    explanation = explain(network, SquaredError(), np.zeros((1, 1)), np.ones((1, 1)))
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "dL/dz1[0,0]"]
+    assert line.kink
+    assert line.finite_difference is None
+    assert "kink: no difference to compare" in str(explanation)
+    assert "2 left out at kinks: no lines with a mismatch" in explanation.verdict  # z1 and b1
+
+
+def test_a_layer_and_a_loss_of_one_s_own_are_shown_without_a_formula():
+    class Cube(Layer):
+        def forward(self, x, out=None):
+            return np.power(x, 3, out=out)
+
+        def backward(self, dy, x, y, out=None):
+            return np.multiply(dy, 3 * x**2, out=out)
+
+    class Quartic(Loss):
+        def _losses(self, logits, targets):
+            return np.sum((logits - targets) ** 4, axis=-1)
+
+        def _slopes(self, logits, targets, out):
+            out[...] = 4 * (logits - targets) ** 3
+
+    explanation = explain(Network([Dense(2, 2), Cube(), Dense(2, 1)], seed=0), Quartic(), X, Y)
+    assert explanation.mismatches == []
+    assert "dL/dz1[3,1] = by Cube()" in str(explanation)
+
+
+# how it is written
+
+
+def test_a_large_network_is_no_wall_of_numbers():
+    x, y = data(100, 20, 1)
+    narrow, wide = (
+        explain(Network(mlp([20, *[width] * 4, 1], "relu"), seed=0), BinaryCrossEntropy(), x, y) for width in (10, 50)
+    )
+    text = str(wide)
+    assert len(wide.lines) == len(narrow.lines) < 60
+    assert max(map(len, text.splitlines())) < 300
+    assert wide.mismatches == []
+    assert "3: ReLU()" in text
+    assert "100 × 50" in text
+    assert "gradients right" in text
+
+
+class Tags(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.opened, self.seen = [], set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        if tag != "meta":
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.opened.pop() == tag
+
+
+def test_html_is_one_sound_page_without_scripts_or_links(case):
+    network, loss, x, y, optimizer = case
+    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    page = explanation.html()
+    tags = Tags(page)
+    assert tags.opened == []
+    assert tags.seen <= {
+        *("html", "head", "meta", "title", "body", "style", "div", "h1", "h2"),
+        *("p", "table", "tr", "th", "td", "i", "sub", "sup", "br"),
+    }
+    assert "http" not in page
+    assert explanation._repr_html_() in page
+    assert "∂<i>L</i>/∂<i>W</i><sup>(1)</sup><sub>" in page
+
+
+def test_markdown_is_latex_in_tables(case):
+    network, loss, x, y, optimizer = case
+    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    text = explanation.markdown()
+    assert text == explanation._repr_markdown_()
+    assert r"\frac{\partial L}{\partial W^{(1)}_{" in text
+    for row in (row for row in text.splitlines() if row.startswith("| $")):
+        assert row.count("|") == 5
+        for formula in re.findall(r"\$([^$]*)\$", row):
+            assert formula.count("{") == formula.count("}")
+            assert not set(formula) & set("−·²σ…×")
+
+
+def test_samples_make_the_batch_and_precision_the_digits():
+    network = Network(mlp([2, 2, 1]), seed=0)
+    one = explain(network, BinaryCrossEntropy(), X, Y, samples=[2], precision=9)
+    same = explain(network, BinaryCrossEntropy(), X[2:3], Y[2:3])
+    assert [line.value for line in one.lines] == [line.value for line in same.lines]
+    assert "sample 2" in one.title
+    z = network.layers[0].W[1, 0] * X[2, 1] + network.layers[0].W[0, 0] * X[2, 0]
+    assert f"= σ({z:.9g}) = {1 / (1 + math.exp(-z)):.9g}\n" in str(one)
+
+
+def test_float32_is_worked_in_float64_and_says_so():
+    explanation = explain(Network(mlp([2, 2, 1]), dtype=np.float32), BinaryCrossEntropy(), X, Y)
+    assert explanation.mismatches == []
+    assert "The network is in float32" in str(explanation)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"samples": [4]}, r"samples\[0\]: 4 is not one of the 4 samples"),
+        ({"samples": [0, 0]}, r"samples\[1\]: 0 is named twice"),
+        ({"samples": [-1]}, r"samples\[0\]: -1 is not a whole number"),
+        ({"samples": []}, "samples: name at least one"),
+        ({"precision": 0}, "precision: 0 is not a whole number of at least 1"),
+        ({"precision": 18}, "precision: 18 is more than the 17 digits"),
+        ({"x": X[:, :1]}, "features"),
+        ({"y": Y[:3]}, "y: an array of shape"),
+        ({"y": Y + 1}, "takes targets from 0 to 1"),
+        ({"x": np.full((4, 2), np.nan)}, "x: nan at"),
+        ({"network": Network(mlp([2, 2, 1]), seed=[0, 1])}, "network: it has replicas"),
+        ({"network": None}, "network: None is not a Network"),
+        ({"loss": "squared_error"}, "loss: 'squared_error' is not a Loss"),
+        ({"optimizer": "sgd"}, "optimizer: 'sgd' is not an Optimizer"),
+        ({"l2": -1.0}, "l2: "),
+    ],
+)
+def test_a_mistake_is_named(changes, message):
+    arguments = {"network": Network(mlp([2, 2, 1])), "loss": BinaryCrossEntropy(), "x": X, "y": Y} | changes
+    with pytest.raises(ValueError, match=message):
+        explain(**arguments)
