@@ -296,6 +296,19 @@ def test_a_large_network_is_no_wall_of_numbers():
     assert "gradients right" in text
 
 
+def test_a_deep_network_is_worked_at_both_ends_and_what_vanished_is_not_called_wrong():
+    x, y = data(100, 2, 1)
+    explanation = explain(Network(mlp([2, *[32] * 30, 1]), seed=0), BinaryCrossEntropy(), x, y)
+    assert explanation.mismatches == []
+    assert "Layers 6 to 54 go the same way, and are left out." in explanation.notes
+    [line] = [line for line in explanation.lines if line.symbol.show("text").startswith("dL/dW1[")]
+    assert 0.0 < abs(line.value) < 1e-20
+    assert line.too_small
+    assert "of them smaller than their rounding" in explanation.verdict
+    assert re.search(r"central difference \S+ \(rounding up to \de-\d+\)", str(explanation))
+    assert len(explanation.lines) < 60
+
+
 class Tags(HTMLParser):
     def __init__(self, page):
         super().__init__()

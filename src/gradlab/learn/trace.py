@@ -27,7 +27,10 @@ from gradlab.nn.training import _check_data, _raise_if_diverged, _Update
 
 MOST_LINES = 150  # of a network that is shown whole
 MOST_TERMS = 8  # of a sum that is written out
+MOST_LAYERS = 12  # that are worked; of more, the first and the last
 TOLERANCE = 1e-6  # relative error between a derivative and its central difference that counts as none
+ROUNDINGS = 10  # of a difference, in units in the last place of a loss over h: Richardson triples those of a loss,
+# which has some three, of the last sum, the logarithm and the mean
 ROUNDING = 1e-10  # of a line's value, relative to its terms
 STYLE = """<style>
 .gradlab-step { font-family: Georgia, serif; max-width: 75em }
@@ -68,6 +71,12 @@ class Line:
     kink: bool = False
 
     @property
+    def too_small(self) -> bool:
+        """Whether the derivative is smaller than the rounding of the difference beside it, which then tells little."""
+        d = self.finite_difference
+        return d is not None and max(abs(d), abs(self.value)) <= self.noise
+
+    @property
     def problem(self) -> str:
         """What disagrees, in words; empty if nothing does."""
         found = []
@@ -87,7 +96,8 @@ class Line:
         if self.finite_difference is None:
             return ""
         shown = show_number(self.finite_difference, style, precision)
-        return f"${shown}$" if style == "latex" else shown
+        shown = f"${shown}$" if style == "latex" else shown
+        return f"{shown} (rounding up to {self.noise:.0e})" if self.too_small else shown
 
 
 @dataclass
@@ -132,11 +142,13 @@ class Explanation:
     def verdict(self) -> str:
         """How many derivatives were compared, and how many lines disagree."""
         compared = sum(line.finite_difference is not None for line in self.lines)
+        small = sum(line.too_small for line in self.lines)
         kinks = sum(line.kink for line in self.lines)
         wrong = len(self.mismatches)
         first = f"; the first is {self.mismatches[0].symbol.show('text')}" if wrong else ""
         return (
-            f"{compared} derivatives compared with central differences, {kinks} left out at kinks: "
+            f"{compared} derivatives compared with central differences, "
+            f"{f'{small} of them smaller than their rounding, ' if small else ''}{kinks} left out at kinks: "
             f"{wrong or 'no'} line{'s' * (wrong != 1)} with a mismatch{first}"
         )
 
@@ -241,6 +253,7 @@ class Explanation:
                 "numeric": None if line.formula is None else line.formula.numbers("text", None),
                 "value": line.value,
                 "finite_difference": line.finite_difference,
+                "rounding": line.noise,
                 "kink": line.kink,
                 "mismatch": line.problem or None,
             }
@@ -266,7 +279,8 @@ def explain(
     """Work one training step: forward, loss, backward, update.
 
     A small network is shown whole. Of a larger one each layer's shapes and norms are shown, and the numbers along one
-    path: the sample whose logit has the largest derivative, and in each layer the unit with the largest.
+    path: the sample whose logit has the largest derivative, and in each layer the unit with the largest; of a deep one,
+    in the first and the last layers.
 
     Nothing given is changed. The step is taken by a copy, in float64, and the numbers are those of its arrays.
 
@@ -333,6 +347,8 @@ def explain(
     if not step.whole:
         check = check_gradients(own, x, loss=loss, targets=y, training=True, max_entries=20)
         notes.append(f"Up to 20 entries of each gradient, layer by layer: {check}.")
+    if step.left_out:
+        notes.append(f"Layers {step.left_out[0]} to {step.left_out[-1]} go the same way, and are left out.")
     sections.append(step.update(optimizer, l1, l2, clip_norm))  # last, for it changes the parameters
     batch = f"sample {rows[0]}" if len(rows) == 1 else f"a batch of {len(rows)} samples"
     return Explanation(f"One training step of {own!r} on {batch}, with {loss!r}", sections, notes, precision)
@@ -392,6 +408,8 @@ class _Step:
         self.whole = 2 * n * widths + 2 * network.params.size <= MOST_LINES
         self.most = MOST_TERMS if self.whole else MOST_TERMS // 2
         self.entries = self._all() if self.whole else self._path()
+        depth, ends = len(self.layers), MOST_LAYERS // 2
+        self.left_out = range(ends, depth - ends) if depth > MOST_LAYERS else range(0)
 
     def _all(self) -> list[list[tuple[int, int]]]:
         return [list(np.ndindex(array.shape)) for array in self.tape]
@@ -442,7 +460,7 @@ class _Step:
             d = gradient._difference(entry, STEP, y)
             if d.numeric is None:  # it bends too fast, or has a kink nearby
                 d = gradient._difference(entry, STEP * SMALLER, y)
-        return Line(symbol, formula, float(value), words, d.numeric, d.noise, d.numeric is None)
+        return Line(symbol, formula, float(value), words, d.numeric, ROUNDINGS * d.noise, d.numeric is None)
 
     # --- the four parts --------------------------------------------------------------------------------------------
 
@@ -464,6 +482,8 @@ class _Step:
     def forward(self) -> Iterator[Section]:
         """Work each layer's outputs."""
         for i, layer in enumerate(self.layers):
+            if i in self.left_out:
+                continue
             given, name = self.symbol(i, ()).show("text"), self.symbol(i + 1, ()).show("text")
             number = self.names[i + 1][1]
             rule = f"{name} = {given}·W{number} + b{number}" if type(layer) is Dense else f"{name} = {layer!r}({given})"
@@ -531,7 +551,8 @@ class _Step:
             first.lines.append(self._delta_line(top, entry, slope, f"by {self.loss!r}"))
         yield first
         for i in range(top - 1, -1, -1):
-            yield self._back_through(i, self.layers[i])
+            if i not in self.left_out:
+                yield self._back_through(i, self.layers[i])
 
     def _delta_line(self, i: int, entry: tuple[int, int], formula: Formula | None, words: str) -> Line:
         symbol = self.symbol(i, entry, True)
@@ -607,6 +628,8 @@ class _Step:
         section = Section("Update", rule)
         for p in network.parameters:
             i, layer = int(p.name.split(".")[0]), self.layers[int(p.name.split(".")[0])]
+            if i in self.left_out:
+                continue
             gradient = self.grads[p.name]
             old, new = (vector[p.where].reshape(p.shape) for vector in (before, network.params))
             for at in self._chosen(i, layer, p.attribute, gradient):
