@@ -1,5 +1,6 @@
 """The command line: it reads arguments, and prints what the laboratory found."""
 
+import io
 import json
 import os
 import shutil
@@ -376,7 +377,7 @@ FORMATS = ("text", "markdown", "html", "json")
 def explain(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help="A TOML file; its first experiment. Without it, a 2-2-1 net on XOR."),
+        typer.Argument(metavar="CONFIG", help="A TOML file; its first experiment. Without it, a 2-2-1 net on XOR."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.width=2. Repeatable.")
@@ -423,6 +424,8 @@ def explain(
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # what the page says that it is; σ has no place in some others
     if format_ == "text":
         print(explanation.text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     else:
