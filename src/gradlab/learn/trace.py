@@ -486,7 +486,11 @@ class _Step:
                 continue
             given, name = self.symbol(i, ()).show("text"), self.symbol(i + 1, ()).show("text")
             number = self.names[i + 1][1]
-            rule = f"{name} = {given}·W{number} + b{number}" if type(layer) is Dense else f"{name} = {layer!r}({given})"
+            rule = f"{name} = what {layer!r} makes of {given}"
+            if type(layer) is Dense:
+                rule = f"{name} = {given}·W{number} + b{number}"
+            elif isinstance(layer, Activation):
+                rule = f"{name} = {_function(layer)[0]}({given}), number by number"
             section = Section(f"Forward, layer {i}: {layer!r}", rule)
             for entry in self.entries[i + 1]:
                 value = float(self.tape[i + 1][entry])
