@@ -49,11 +49,12 @@ def page(folder: Path = HERE) -> str:
 
 
 def _table(saved: list[dict[str, Any]]) -> str:
-    rows = ["| experiment | question | claims |", "|---|---|---|"]
+    rows = ["| what is said | the question | what came out |", "|---|---|---|"]
     for report in saved:
         fails = sum(not claim["holds"] for claim in report["claims"])
         verdict = f"{len(report['claims']) - fails} hold" + (f", **{fails} fail**" if fails else "")
-        rows.append(f"| [{report['name']}](#{report['name']}) | {report['title']} | {verdict} |")
+        said = " ".join(report["text"].partition("\nReference:")[0].removeprefix("Claim:").split())
+        rows.append(f"| {said} | [{report['title']}](#{report['name']}) | of our expectations, {verdict} |")
     return "\n".join(rows) + "\n"
 
 

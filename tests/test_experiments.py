@@ -83,6 +83,18 @@ def test_what_went_wrong_is_said_in_one_line(tmp_path, arguments, error, code, m
     assert "Traceback" not in done.stderr
 
 
+def test_an_experiment_without_a_claim_has_shown_nothing(tmp_path):
+    done = run(tmp_path, "--quick", error="report.claims.clear()")
+    assert done.returncode == 1
+    assert "states no claim" in done.stderr
+
+
+def test_no_seeds_count_for_nothing():
+    report = frame.Report("x", "x?", "", True)
+    report.count("it happens", [], 0)
+    assert not report.claims[0].holds
+
+
 def test_the_gallery_is_what_was_saved():
     assert (EXPERIMENTS / "README.md").read_text(encoding="utf-8") == gallery.page()
 

@@ -11,11 +11,24 @@ import pytest
 from gradlab.flow import diagnose
 from gradlab.flow.diagnose import WORDS
 from gradlab.lab.config import load_config
-from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Dense, Network, Sigmoid, SoftmaxCrossEntropy, SquaredError, mlp
+from gradlab.nn import (
+    SGD,
+    Adam,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Dense,
+    Network,
+    Recurrent,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    mlp,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((200, 2))
 Y = (X[:, 0] * X[:, 1] > 0.0).astype(float)
+WIDE = RNG.standard_normal((600, 150))
 
 
 def net(activation="relu", depth=2, seed=0, inputs=2, outputs=1, **options):
@@ -51,6 +64,18 @@ CASES = {
     "no_signal": (lambda: net(), X, RNG.permutation(Y), {}),
     "wrong_loss": (lambda: net(), X, Y, {"loss": SquaredError(on="sigmoid")}),
     "wrong_loss, bent": (lambda: Network([*mlp([2, 8, 1], "relu"), Sigmoid()]), X, Y, {}),
+    "wrong_loss, one output": (lambda: net(), X, Y, {"loss": SoftmaxCrossEntropy()}),
+    "dead, nearly": (lambda: with_biases(net("leaky_relu"), -40.0), X, Y, {}),
+    "dead, gelu": (lambda: with_biases(net("gelu"), -20.0), X, Y, {}),
+    "saturated, biases": (lambda: with_biases(net("tanh"), 20.0), X, Y, {}),
+    "unscaled, offset": (lambda: net("tanh"), 4.0 + 0.1 * X, Y, {}),
+    "unscaled, one constant": (lambda: net("tanh", inputs=3), np.c_[1e-3 * X, np.ones(200)], Y, {}),
+    "healthy, normalised": (lambda: Network([BatchNorm(2), *mlp([2, 16, 16, 1], "relu")]), 1000.0 * X, Y, {}),
+    "healthy, many features": (
+        lambda: net(inputs=150), WIDE, (WIDE @ np.linspace(-1.0, 1.0, 150) > 0.0).astype(float), {},
+    ),
+    "no_signal, one label": (lambda: net(), X, np.ones(200), {}),
+    "unexplained": (lambda: net(depth=0), X, Y, {}),  # no line divides the samples
     "wrong_loss, targets": (lambda: net(), X, 2.0 * Y - 1.0, {}),
 }  # fmt: skip
 
@@ -123,6 +148,7 @@ def test_nothing_given_is_changed():
     "arguments, options, message",
     [
         ((Network(mlp([2, 3, 1]), seed=[0, 1]), X, Y), {}, "is of replicas; diagnose network.replica"),
+        ((Network([Recurrent(1, 3), Dense(3, 1)]), X, Y), {}, r"Recurrent.* is not among the layers"),
         ((Network([Sigmoid()]), X, X > 0), {}, "has no weights"),
         (("network", X, Y), {}, "network: 'network' is not a Network"),
         ((net(), X[:, 0], Y), {}, r"x: an array of shape \(200,\) is not \(samples, features\)"),

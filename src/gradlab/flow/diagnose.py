@@ -20,11 +20,12 @@ from gradlab.nn.layers import Dense, walk
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import SGD, Optimizer
+from gradlab.nn.remedies import BatchNorm, Dropout, Residual
 from gradlab.nn.training import DivergenceError, train
 
 # Beyond these a number is an alarm. They stand far outside of what healthy networks show: see the bank of faults.
 LARGE_INPUT, SMALL_INPUT = 5.0, 0.05  # typical size of a feature: its root mean square
-SATURATED, DEAD = 0.5, 0.5  # share of a layer
+SATURATED, DEAD, NEARLY_ALL = 0.5, 0.5, 0.95  # share of a layer
 VANISHING, EXPLODING = 1e-2, 1e2  # delta at the first hidden layer / delta at the last
 LARGE_SIGNAL = 30.0  # standard deviation of a pre-activation
 NEIGHBOURS, MOST_SAMPLES = 5, 600  # of the look at the labels
@@ -43,6 +44,7 @@ WORDS = {
     "vanishing": "vanishing gradient",
     "rate_too_high": "learning rate too high",
     "rate_too_low": "learning rate too low",
+    "unexplained": "nothing is learned",
     "healthy": "nothing wrong",
 }
 
@@ -166,6 +168,10 @@ class _Case:
                 raise ValueError(f"{name}: {given!r} is not a {kind.__name__}")
         if network.replicas:
             raise ValueError(f"network: {network!r} is of replicas; diagnose network.replica(r)")
+        for layer in walk(network.layers):
+            if not isinstance(layer, Dense | Activation | BatchNorm | Dropout | Residual):
+                known = "Dense, activations, BatchNorm, Dropout, Residual"
+                raise ValueError(f"network: {layer!r} is not among the layers that can be looked into: {known}")
         self.hidden = [layer for layer in walk(network.layers) if isinstance(layer, Dense)][:-1]
         self.network, self.seed = network, whole("seed", seed, 0)
         self.x, y = np.asarray(x, network.dtype), np.asarray(y, network.dtype)
@@ -247,7 +253,12 @@ def _labels(case: _Case) -> Iterator[Finding]:
         rows = np.random.default_rng(0).permutation(len(x))[:MOST_SAMPLES]
         x, labels = x[rows], labels[rows]
     n, classes = len(x), np.unique(labels)
-    if n < 10 * NEIGHBOURS or len(classes) < 2:
+    if len(classes) < 2:
+        yield Finding(
+            "no_signal", "all samples have the same label", "Look at how inputs and labels were put together."
+        )
+        return
+    if n < 10 * NEIGHBOURS:
         return
     distances = (x**2).sum(axis=1, keepdims=True) - 2.0 * x @ x.T + (x**2).sum(axis=1)
     np.fill_diagonal(distances, np.inf)
@@ -255,7 +266,7 @@ def _labels(case: _Case) -> Iterator[Finding]:
     agree = float(np.mean(near == labels[:, np.newaxis]))
     chance = float(sum(np.mean(labels == c) ** 2 for c in classes))
     limit = chance + 3.0 * np.sqrt(chance * (1.0 - chance) / n)
-    if agree < limit:
+    if agree < limit and _share_right_of_a_line(x, labels) < limit:
         yield Finding(
             "no_signal",
             f"among its {NEIGHBOURS} nearest neighbours a sample finds {agree:.1%} of its own class, and by chance it "
@@ -266,13 +277,18 @@ def _labels(case: _Case) -> Iterator[Finding]:
 
 
 def _inputs(case: _Case) -> Iterator[Finding]:
-    size = np.sqrt(np.mean(case.x**2, axis=0))
-    used = size[size > 0.0]
-    largest, least = (float(used.max()), float(used.min())) if used.size else (0.0, 0.0)
-    if largest > LARGE_INPUT or 0.0 < largest < SMALL_INPUT:
+    if isinstance(case.network.layers[0], BatchNorm):
+        return
+    varies = np.ptp(case.x, axis=0) > 0.0
+    if not varies.any():
+        return
+    spread, offset = case.x[:, varies].std(axis=0), abs(case.x[:, varies].mean(axis=0))
+    largest, least = float(np.hypot(spread, offset).max()), float(spread.min())
+    if largest > LARGE_INPUT or spread.max() < SMALL_INPUT or (offset > LARGE_INPUT * spread).any():
         yield Finding(
             "unscaled",
-            f"the features' typical sizes go from {least:.3g} to {largest:.3g}; weights are drawn for inputs near 1",
+            f"the features spread by {least:.3g} to {spread.max():.3g} around means of up to {offset.max():.3g}; "
+            "weights are drawn for inputs that spread by about 1 around 0",
             "Standardise each column: subtract its mean, divide by its standard deviation.",
             "data.standardize=true",
             {"largest": largest, "least": least},
@@ -291,6 +307,13 @@ def _output(case: _Case) -> Iterator[Finding]:
             f"{case.loss.target_range[0]:g} to {case.loss.target_range[1]:g}",
             "Write the two classes as 0 and 1.",
             evidence={"least": float(low), "largest": float(high)},
+        )
+    elif isinstance(case.loss, SoftmaxCrossEntropy) and case.y.shape[1] == 1:
+        yield Finding(
+            "wrong_loss",
+            f"{case.loss!r} with one output: softmax of a single logit is 1, whatever the logit",
+            "Use the binary cross-entropy, or an output for each class.",
+            "training.loss=binary_cross_entropy",
         )
     elif isinstance(last, Activation) and not isinstance(last, Identity):
         yield Finding(
@@ -328,12 +351,15 @@ def _slopes(case: _Case) -> Iterator[Finding]:
         return
     dead, saturated = case.first["dead_share"], case.first["saturated_share"]
     i = int(np.argmax(dead))
+    biased = max(float(abs(dense.b).max()) for dense in case.hidden) > 1.0
+    if not case.bounded and dead[i] <= DEAD and saturated.max() > NEARLY_ALL:  # a slope, but next to none
+        i, dead = int(np.argmax(saturated)), saturated
     if not case.bounded and dead[i] > DEAD:
         yield Finding(
             "dead",
-            f"{dead[i]:.0%} of the units of hidden layer {i + 1} have no slope on any sample",
+            f"{dead[i]:.0%} of the units of hidden layer {i + 1} have no slope to speak of on the samples",
             "Start with biases of 0 and He's weights, or with an activation that has a slope on both sides.",
-            "network.bias_init=zeros",
+            "network.bias_init=zeros" if biased else "network.activation=leaky_relu network.weight_init=he_normal",
             {"layer": float(i + 1), "share": float(dead[i])},
         )
         return
@@ -343,8 +369,8 @@ def _slopes(case: _Case) -> Iterator[Finding]:
             "saturated",
             f"{saturated[i]:.0%} of hidden layer {i + 1} is where the slope is below a twentieth of its largest; "
             f"pre-activations spread by {case.first['preactivation_std'][i]:.3g}",
-            "Draw smaller first weights.",
-            "network.gain=1",
+            "Start with biases of 0." if biased else "Draw smaller first weights.",
+            "network.bias_init=zeros" if biased else "network.gain=1",
             {"layer": float(i + 1), "share": float(saturated[i])},
         )
 
@@ -401,6 +427,14 @@ def _rate(case: _Case) -> Iterator[Finding]:
     else:
         clearly = tried[best] < 0.5 * now and now > SOLVED
     if not clearly or (not high and now < LITTLE and tried[best] > 0.5 * now):
+        if min(now, tried[best]) > LITTLE:
+            yield Finding(
+                "unexplained",
+                f"in a moment's training the loss stays at {min(now, tried[best]):.0%} of what it was, at this "
+                f"learning rate and at {len(tried)} others, and no probe says why",
+                "Train for longer; look at the flow and at single samples.",
+                evidence={"left": now, "left_at_best": tried[best]},
+            )
         return
     seen = "it diverges" if np.isinf(now) else f"the loss goes to {now:.0%} of what it was"
     yield Finding(
@@ -413,6 +447,17 @@ def _rate(case: _Case) -> Iterator[Finding]:
 
 
 LOOKS: tuple[Look, ...] = (_labels, _inputs, _output, _symmetry, _slopes, _flow, _rate)
+
+
+def _share_right_of_a_line(x: np.ndarray, labels: np.ndarray) -> float:
+    """Return how often a ridge regression of each class, fitted without the sample, finds its class."""
+    n, d = x.shape
+    hat = x @ np.linalg.solve(x.T @ x + 0.1 * n * np.eye(d), x.T)
+    own = np.diag(hat)[:, np.newaxis]
+    classes = np.unique(labels)
+    targets = (labels[:, np.newaxis] == classes) - np.mean(labels[:, np.newaxis] == classes, axis=0)
+    left_out = (hat @ targets - own * targets) / (1.0 - own)  # the prediction without the sample, in closed form
+    return float(np.mean(classes[left_out.argmax(axis=1)] == labels))
 
 
 def _found(case: _Case, look: Look) -> bool:
