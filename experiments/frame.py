@@ -133,6 +133,11 @@ def main(
     parser.add_argument("--quick", action="store_true", help="a small version, in seconds; writes only with --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for numbers and figure; by default here")
     given = parser.parse_args(arguments)
+    from matplotlib import rc_context
+
+    from gradlab.files import whole_or_not_at_all
+    from gradlab.lab.style import STYLE
+
     folder = given.out or (None if given.quick else HERE)
     report = Report(script.stem, title.strip(), text.strip(), given.quick)
     print(f"{report.name}: {report.title}", flush=True)
@@ -144,10 +149,13 @@ def main(
         experiment(report, given.quick)
         report.seconds = round(time.process_time() - started, 1)
         saved = as_json(report)
-        figure = _drawn(draw, json.loads(saved)["numbers"])
-        if folder is not None:
-            _write(folder / "results" / f"{report.name}.json", saved.encode())
-            _save(figure, folder / "figures" / f"{report.name}.png")
+        with rc_context(STYLE):
+            figure = draw(json.loads(saved)["numbers"])
+            if folder is not None:
+                with whole_or_not_at_all(folder / "results" / f"{report.name}.json") as file:
+                    file.write(saved.encode())
+                with whole_or_not_at_all(folder / "figures" / f"{report.name}.png") as file:
+                    figure.savefig(file, format="png", metadata={"Software": None})
     except KeyboardInterrupt:
         print(f"{report.name}: interrupted; nothing was saved", file=sys.stderr)
         return INTERRUPTED
@@ -197,30 +205,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _drawn(draw: Callable[[Numbers], Any], numbers: Numbers) -> Any:
-    from matplotlib import rc_context
-
-    from gradlab.lab.style import STYLE
-
-    with rc_context(STYLE):
-        return draw(numbers)
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import rc_context
-
-    from gradlab.lab.style import STYLE
-
-    unfinished = path.with_suffix(".tmp.png")
-    with rc_context(STYLE):
-        figure.savefig(unfinished, metadata={"Software": None})
-    unfinished.replace(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under another name, and rename it when it is whole."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

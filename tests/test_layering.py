@@ -21,10 +21,12 @@ ALLOWED = {
     "gradlab.datasets": {"gradlab.nn.checks", "gradlab.tables"},
     "gradlab.flow": {"gradlab.nn"},
     "gradlab.learn": {"gradlab.nn", "gradlab.flow"},
-    "gradlab.export": {"gradlab.nn"},
+    "gradlab.files": set(),
+    "gradlab.export": {"gradlab.files", "gradlab.nn"},
     "gradlab.estimator": {"gradlab.nn", "gradlab.flow", "gradlab.learn", "gradlab.datasets", "gradlab.export"},
     "gradlab.lab": {
         "gradlab",
+        "gradlab.files",
         "gradlab.nn",
         "gradlab.flow",
         "gradlab.learn",

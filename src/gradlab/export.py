@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.files import whole_or_not_at_all
 from gradlab.nn import (
     ELU,
     GELU,
@@ -228,7 +229,11 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
     graph = helper.make_graph(add.nodes, "gradlab", inputs, outputs, initializer=add.constants)
     model = helper.make_model(graph, producer_name="gradlab", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    _replace(Path(path), model.SerializeToString())
+    path = Path(path).resolve()  # what a link points to, not the link
+    with whole_or_not_at_all(path) as file:
+        file.write(model.SerializeToString())
+        if path.exists():
+            os.chmod(file.name, path.stat().st_mode)
 
 
 def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
@@ -272,20 +277,3 @@ def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
 
 def _is_centred(layer: Layer) -> bool:
     return type(layer) is Sigmoid and layer.centred
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file under another name, and rename it when it is whole."""
-    path = path.resolve()  # what a link points to, not the link
-    unfinished = path.with_name(f".{path.name[:100]}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            unfinished.chmod(path.stat().st_mode)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -1,16 +1,15 @@
 """A run's folder: what was configured, every epoch's numbers, the gradient flow, the parameters, the figures."""
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
+from gradlab.files import whole_or_not_at_all
 from gradlab.lab.config import Config, Experiment
 from gradlab.lab.experiment import Result, Verdict, summarize
 
@@ -143,21 +142,6 @@ def _underflow(result: Result) -> float:
     Zeros are no sign of underflow by themselves: a dead unit has them too.
     """
     return float(np.nanmax(result.flow["subnormal_share"], initial=0.0)) if result.flow else 0.0
-
-
-@contextmanager
-def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes its name only when everything is in it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def free_folder(stem: str, parent: Path = Path("runs")) -> Path:
