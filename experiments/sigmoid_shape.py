@@ -68,24 +68,9 @@ def experiment(report: Report, quick: bool) -> None:
 
 
 def draw(numbers: Numbers):
-    from matplotlib.figure import Figure
+    from gradlab.lab.figures import sigmoid_and_slope
 
-    from gradlab.lab.style import COLOURS, DERIVATIVE
-
-    figure = Figure(figsize=(7.0, 4.2))
-    ax = figure.subplots()
-    x = array(numbers["x"])
-    ax.plot(x, array(numbers["y"]), color=COLOURS["sigmoid"], linewidth=2.5, label="σ(x) = 1 / (1 + e⁻ˣ)")
-    ax.plot(x, array(numbers["slope"]), color=DERIVATIVE, linewidth=2.5, label="σ′(x) = σ(x)·(1 − σ(x))")
-    ax.spines[["left", "bottom"]].set_position("zero")
-    ax.grid(visible=False)
-    ax.set_yticks([0.5, 1.0], ["½", "1"])
-    ax.annotate("σ′(0) = ¼", (0.0, 0.25), xytext=(8, 6), textcoords="offset points", color=DERIVATIVE)
-    ax.set(xticks=[-6, -4, -2, 2, 4, 6], ylim=(0.0, 1.05))
-    ax.set_xlabel("x", loc="right")
-    ax.legend(loc="upper left", frameon=False)
-    ax.set_title("The sigmoid and its derivative, which is never above ¼")
-    return figure
+    return sigmoid_and_slope(*(array(numbers[name]) for name in ("x", "y", "slope")))
 
 
 if __name__ == "__main__":

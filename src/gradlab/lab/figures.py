@@ -286,7 +286,11 @@ def sigmoid_shape(_: Run | None = None) -> Figure:
     """σ and σ' on (−6, 6), the axes through the origin."""
     x = np.arange(-6.0, 6.0, 0.01)
     y = Sigmoid().forward(x)
-    slope = Sigmoid().derivative(x, y)
+    return sigmoid_and_slope(x, y, Sigmoid().derivative(x, y))
+
+
+def sigmoid_and_slope(x: np.ndarray, y: np.ndarray, slope: np.ndarray) -> Figure:
+    """Draw σ and σ' at x, from −6 to 6, the axes through the origin."""
     figure = Figure(figsize=(7.0, 4.2))
     ax = figure.subplots()
     ax.plot(x, y, color=COLOURS["sigmoid"], linewidth=2.5, label="σ(x) = 1 / (1 + e⁻ˣ)")
