@@ -76,9 +76,9 @@ def run(
     Exits with 0 if all went well, 1 if training diverged or a file could not be written, 2 for a mistake in the
     configuration, 3 if a claim does not hold, 130 if interrupted.
     """
-    from gradlab.lab.config import ConfigError, load_config
+    from gradlab.lab.config import load_config
 
-    try:
+    with _mistakes_named():
         plan = load_config(config, set_ or [], seeds)
         _check_out(out)
         sizes = _sizes(plan, config)
@@ -86,14 +86,23 @@ def run(
             _print_plan(plan, sizes)
             return
         code = _run(plan, _load_all(plan, config), out, config.stem, as_json, quiet)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _mistakes_named() -> Iterator[None]:
+    """Exit with 2 and a line for each mistake in the configuration, and with 130 if interrupted."""
+    from gradlab.lab.config import ConfigError
+
+    try:
+        yield
     except ConfigError as error:
         for line in error.problems:
             print(f"gradlab: {line}", file=sys.stderr)
-        code = USAGE
+        raise typer.Exit(USAGE) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    raise typer.Exit(code)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _check_out(out: Path | None) -> None:
@@ -324,20 +333,12 @@ def diagnose(
 
     Looks at the first seed of every experiment. Exits with 0 whatever is found, 2 for a mistake in the configuration.
     """
-    from gradlab.lab.config import ConfigError, load_config
+    from gradlab.lab.config import load_config
 
-    try:
+    with _mistakes_named():
         plan = load_config(config, set_ or [], None)
         _sizes(plan, config)
-        data = _load_all(plan, config)
-        found = dict(_diagnoses(plan, data))
-    except ConfigError as error:
-        for line in error.problems:
-            print(f"gradlab: {line}", file=sys.stderr)
-        raise typer.Exit(USAGE) from None
-    except KeyboardInterrupt:
-        print("gradlab: interrupted", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        found = dict(_diagnoses(plan, _load_all(plan, config)))
     if as_json:
         from dataclasses import asdict
 
@@ -402,10 +403,10 @@ def explain(
     from gradlab.nn.checks import not_one_of, whole
     from gradlab.nn.training import DivergenceError
 
-    try:
-        if format_ not in FORMATS:
-            raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
+    with _mistakes_named():
         try:
+            if format_ not in FORMATS:
+                raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
             whole("--step", step, 0)
             check_precision(precision)
             with threadpool_limits(1):  # as `run` trains
@@ -414,16 +415,9 @@ def explain(
             raise
         except ValueError as error:
             raise ConfigError([str(error)]) from None
-    except ConfigError as error:
-        for line in error.problems:
-            print(f"gradlab: {line}", file=sys.stderr)
-        raise typer.Exit(USAGE) from None
-    except DivergenceError as error:
-        print(f"gradlab: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        print("gradlab: interrupted", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        except DivergenceError as error:
+            print(f"gradlab: {error}", file=sys.stderr)
+            raise typer.Exit(FAILED) from None
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # what the page says that it is; σ has no place in some others
     if format_ == "text":
