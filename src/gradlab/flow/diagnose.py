@@ -142,7 +142,9 @@ def diagnose(
         For replicas, a network without weights, or data that do not fit; it names them.
     """
     case = _Case(network, x, y, loss, optimizer, batch_size, moment, seed)
-    return Diagnosis(tuple(finding for look in LOOKS for finding in look(case)))
+    for look in LOOKS:
+        case.found.extend(look(case))
+    return Diagnosis(tuple(case.found))
 
 
 class _Case:
@@ -194,6 +196,7 @@ class _Case:
         self.bends = any(isinstance(layer, Activation) for layer in walk(network.layers))
         self.bounded = any(isinstance(layer, Sigmoid | Tanh | Softsign) for layer in walk(network.layers))
         self.targets_fit = self.loss.target_range[0] <= self.y.min() and self.y.max() <= self.loss.target_range[1]
+        self.found: list[Finding] = []  # by the looks so far
         self._first: dict[str, np.ndarray] | None = None
         self._trials: dict[float, float] = {}
 
@@ -214,6 +217,10 @@ class _Case:
             except DivergenceError:
                 self._first = {}
         return self._first
+
+    def has(self, *kinds: str) -> bool:
+        """Tell whether one of these kinds has been found."""
+        return any(finding.kind in kinds for finding in self.found)
 
     def after(self, factor: float) -> float:
         """Return loss after a moment's training / loss before, at so many times the learning rate; inf if it diverged.
@@ -347,7 +354,7 @@ def _symmetry(case: _Case) -> Iterator[Finding]:
 
 
 def _slopes(case: _Case) -> Iterator[Finding]:
-    if not case.targets_fit or "dead_share" not in case.first or _found(case, _symmetry):
+    if not case.targets_fit or "dead_share" not in case.first or case.has("symmetric"):
         return
     dead, saturated = case.first["dead_share"], case.first["saturated_share"]
     i = int(np.argmax(dead))
@@ -387,7 +394,7 @@ def _flow(case: _Case) -> Iterator[Finding]:
         )
         return
     deltas = case.first["delta_rms"][:-1]
-    if _found(case, _symmetry) or _found(case, _slopes) or not deltas.size:
+    if case.has("symmetric", "dead", "saturated") or not deltas.size:
         return
     ratio = float(deltas[0] / deltas[-1]) if deltas[-1] > 0.0 else 0.0
     spread = float(case.first["preactivation_std"].max()) if "preactivation_std" in case.first else 0.0
@@ -416,7 +423,7 @@ def _flow(case: _Case) -> Iterator[Finding]:
 
 def _rate(case: _Case) -> Iterator[Finding]:
     """Ask by trials whether another learning rate is a good deal better, and this one bad."""
-    if any(_found(case, look) for look in LOOKS[:-1]):
+    if case.found:
         return
     now, rate = case.after(1.0), case.optimizer.learning_rate
     tried = {factor: case.after(factor) for factor in FACTORS if factor < 1.0 or now > MUCH}
@@ -458,10 +465,6 @@ def _share_right_of_a_line(x: np.ndarray, labels: np.ndarray) -> float:
     targets = (labels[:, np.newaxis] == classes) - np.mean(labels[:, np.newaxis] == classes, axis=0)
     left_out = (hat @ targets - own * targets) / (1.0 - own)  # the prediction without the sample, in closed form
     return float(np.mean(classes[left_out.argmax(axis=1)] == labels))
-
-
-def _found(case: _Case, look: Look) -> bool:
-    return next(look(case), None) is not None
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
