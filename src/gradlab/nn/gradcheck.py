@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +15,26 @@ from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import real, whole
 from gradlab.nn.layers import Layer, walk
 from gradlab.nn.losses import Loss
+from gradlab.nn.mistakes import (
+    Suspect,
+    Told,
+    find,
+    of_a_factor,
+    of_any_array,
+    of_layer,
+    of_paths,
+    of_sums,
+    rounded,
+)
 from gradlab.nn.network import Network, Parameter
 
 STEP = 1e-4  # h, for values up to 1; larger values get a proportional one
 SMALLER = 1e-2  # times h, where the function bends too fast for h
 SAME = 1e-9  # relative and absolute difference up to which two results count as the same
 KINK = 1e-4  # relative change of a difference, when h is halved, from which on it is not smooth
+MOST_TAKEN_APART = 64  # entries of an array whose sums and paths are tried
+
+Breach = tuple[str, str, str]  # the array concerned, what is wrong in a sentence, and the mistake in a word
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,11 @@ class GradientCheck:
     tolerance : float
     reason : str
         What is wrong, in a sentence; empty if nothing is.
+    mistake : str
+        Which known mistake explains the numbers, in a word or two: "mean missing", "transposed", "dropped term", …;
+        empty if none does.
+    explanation : str
+        The same in a sentence.
     """
 
     error: float
@@ -59,6 +79,8 @@ class GradientCheck:
     kinks: int
     tolerance: float
     reason: str
+    mistake: str = ""
+    explanation: str = ""
 
     @property
     def ok(self) -> bool:
@@ -72,11 +94,12 @@ class GradientCheck:
         counted = f"{self.checked} entries compared, {self.kinks} left out at kinks"
         if self.ok:
             return f"gradients right: worst relative error {self.error:.1e} ({counted})"
-        return f"gradients wrong: {self.reason} ({counted})"
+        likely = f". Most likely: {self.explanation}" if self.explanation else ""
+        return f"gradients wrong: {self.reason}{likely} ({counted})"
 
 
 def check_gradients(
-    subject: Network | Layer,
+    subject: Network | Layer | Loss,
     x: np.ndarray | None = None,
     *,
     loss: Loss | None = None,
@@ -86,7 +109,7 @@ def check_gradients(
     max_entries: int = 1000,
     seed: int = 0,
 ) -> GradientCheck:
-    """Compare every gradient of a network, or of one layer, with central differences.
+    """Compare every gradient of a network, of one layer or of a loss with central differences.
 
     Each layer is checked on its own, on the input that it gets in the network: for L = Σ c·y with random c, the
     layer's dL/dx and dL/dparameter against how L really changes. So a fault is found in the layer that has it,
@@ -94,15 +117,18 @@ def check_gradients(
     on a copy.
 
     Each layer must also keep its contract, or it would go wrong in training: it leaves x, y and dy as they are,
-    writes into its parameters and gradients instead of replacing them, gives the same for the same x, and gives
-    the same with ``out`` as without.
+    writes into its parameters and gradients instead of replacing them, gives the same for the same x, gives the same
+    with ``out`` as without, and keeps the float type. A loss is a mean over the samples.
+
+    Where a gradient is wrong, the known mistakes are tried on its numbers: what each would have made of the right ones,
+    and whether the backward pass is right once it is told y where it was told x, and the like.
 
     Parameters
     ----------
-    subject : Network or Layer
+    subject : Network, Layer or Loss
         Of replicas, the first is checked.
     x : ndarray (n, d), optional
-        Input; 5 samples from N(0, 1) if not given.
+        Input, for a loss the logits; 5 samples from N(0, 1) if not given.
     loss, targets : Loss, ndarray (n, k), optional
         The loss's gradient is checked too if there is one; the targets are random zeros and ones if not given.
     training : bool
@@ -141,24 +167,30 @@ def check_gradients(
     """
     tolerance, max_entries = real("tolerance", tolerance, 0.0, above=True), whole("max_entries", max_entries)
     rng = np.random.default_rng(seed)
-    network = _as_network(subject)
-    tape = _tape(network, x, training, rng)
-    gradients = _gradients_of_layers(network, tape, rng)
+    gradients: Iterator[_Gradient | _Fault] = iter(())
+    if isinstance(subject, Loss):
+        loss, place = subject, 0
+        logits = rng.standard_normal((5, 3)) if x is None else np.array(x, np.float64)
+    else:
+        network = _as_network(subject)
+        tape = _tape(network, x, training, rng)
+        gradients, logits, place = _gradients_of_layers(network, tape, rng), tape[-1], len(network.layers)
     if loss is not None:
-        if targets is None:
-            targets = rng.integers(0, 2, tape[-1].shape)
-        gradients = itertools.chain(gradients, [_gradient_of_loss(network, loss, tape[-1], np.asarray(targets, float))])
+        wanted = rng.integers(0, 2, logits.shape) if targets is None else targets
+        gradients = itertools.chain(gradients, _gradient_of_loss(place, loss, logits, np.array(wanted, np.float64)))
 
     worst, worst_error, checked, kinks = None, -1.0, 0, 0
     for gradient in gradients:
         if isinstance(gradient, _Fault):
             return gradient.verdict(checked, kinks, tolerance)
         if gradient.analytic.shape != gradient.values.shape:
-            has, wanted = gradient.analytic.shape, gradient.values.shape
-            what = f"the gradient of {gradient.parameter} has shape {has}, but {gradient.parameter} has {wanted}"
-            return gradient.fault(what).verdict(checked, kinks, tolerance)
+            has, should = gradient.analytic.shape, gradient.values.shape
+            what = f"the gradient of {gradient.parameter} has shape {has}, but {gradient.parameter} has {should}"
+            suspect = gradient.explained(gradient.differences(max_entries, rng))
+            return gradient.fault(what, suspect).verdict(checked, kinks, tolerance)
         before, too_fast = checked, False
-        for entry, d in gradient.differences(max_entries, rng).items():
+        differences = gradient.differences(max_entries, rng)
+        for entry, d in differences.items():
             if d.numeric is None:
                 kinks += 1
                 too_fast |= not d.kink
@@ -168,13 +200,17 @@ def check_gradients(
             error = abs(a - d.numeric) / max(abs(a), abs(d.numeric), d.noise / tolerance)
             error = np.inf if np.isnan(error) else error
             if error > worst_error:
-                worst, worst_error = (gradient, entry, d.numeric), error
+                worst, worst_error = (gradient, entry, differences), error
         if too_fast and checked == before:
             what = (
                 f"nothing to compare for {gradient.parameter}: the output jumps with it, however small the step; "
                 "make it smooth, or give another x"
             )
             return gradient.fault(what).verdict(checked, kinks, tolerance)
+        words = rounded(gradient.analytic, gradient.right(differences))
+        if words and worst_error <= tolerance:
+            what = f"the gradient of {gradient.parameter} is inexact"
+            return gradient.fault(what, Suspect("dtype", words, gradient.analytic)).verdict(checked, kinks, tolerance)
     if worst is None:
         raise ValueError(f"nothing to compare: all {kinks} entries stand at kinks; give another x")
     return worst[0].verdict(worst_error, *worst[1:], checked, kinks, tolerance)
@@ -188,13 +224,14 @@ class _Fault:
     name: str
     parameter: str
     what: str
+    mistake: str = ""
+    explanation: str = ""
 
     def verdict(self, checked: int, kinks: int, tolerance: float) -> GradientCheck:
         """Put it into words."""
         reason = f"layer {self.layer} ({self.name}): {self.what}"
-        return GradientCheck(
-            np.inf, self.layer, self.name, self.parameter, (), np.nan, np.nan, checked, kinks, tolerance, reason
-        )
+        place = self.layer, self.name, self.parameter, (), np.nan, np.nan
+        return GradientCheck(np.inf, *place, checked, kinks, tolerance, reason, self.mistake, self.explanation)
 
 
 class _Difference(NamedTuple):
@@ -216,10 +253,29 @@ class _Gradient:
     analytic: np.ndarray
     output: Callable[[], np.ndarray]  # with the values as they are now
     c: np.ndarray  # L = Σ c·output()
+    suspects: Callable[[np.ndarray], Iterator[Suspect]] = field(default=lambda right: iter(()))
 
-    def fault(self, what: str) -> _Fault:
+    def fault(self, what: str, suspect: Suspect | None = None) -> _Fault:
         """Say what is wrong with the whole array."""
-        return _Fault(self.layer, self.name, self.parameter, what)
+        return _Fault(self.layer, self.name, self.parameter, what, *(suspect[:2] if suspect else ()))
+
+    def right(self, differences: dict[tuple[int, ...], _Difference]) -> np.ndarray:
+        """Return the central differences as an array; nan where there is none."""
+        right = np.full(self.values.shape, np.nan)
+        for entry, d in differences.items():
+            right[entry] = np.nan if d.numeric is None else d.numeric
+        return right
+
+    def explained(self, differences: dict[tuple[int, ...], _Difference]) -> Suspect | None:
+        """Return the mistake that makes these numbers of the right ones, if it is a known one."""
+        right = self.right(differences)
+        words = rounded(self.analytic, right)
+        if words:
+            return Suspect("dtype", words, self.analytic)
+        suspect = find(self.analytic, right, self.suspects(right))
+        if suspect is None or suspect.mistake in ("factor", "slope missing"):  # one number for all of it is simpler
+            suspect = find(self.analytic, right, of_a_factor(self.analytic, right)) or suspect
+        return suspect
 
     def differences(self, max_entries: int, rng: np.random.Generator) -> dict[tuple[int, ...], _Difference]:
         """Return the differences by entry; those that could not be compared were tried again with a smaller step."""
@@ -257,19 +313,26 @@ class _Gradient:
         return float(np.sum(self.c * above)) / h, float(np.sum(self.c * below)) / h
 
     def verdict(
-        self, error: float, entry: tuple[int, ...], numeric: float, checked: int, kinks: int, tolerance: float
+        self,
+        error: float,
+        entry: tuple[int, ...],
+        differences: dict[tuple[int, ...], _Difference],
+        checked: int,
+        kinks: int,
+        tolerance: float,
     ) -> GradientCheck:
         """Put the worst entry into words."""
-        a = float(self.analytic[entry])
-        reason = ""
+        a, numeric = float(self.analytic[entry]), differences[entry].numeric
+        assert numeric is not None
+        reason, suspect = "", None
         if error > tolerance:
+            suspect = self.explained(differences)
             reason = (
                 f"layer {self.layer} ({self.name}): the gradient of {self.parameter} at {list(entry)} is {a:.10g}, "
                 f"but the central difference is {numeric:.10g}"
             )
-        return GradientCheck(
-            float(error), self.layer, self.name, self.parameter, entry, a, numeric, checked, kinks, tolerance, reason
-        )
+        place = self.layer, self.name, self.parameter, entry, a, numeric
+        return GradientCheck(float(error), *place, checked, kinks, tolerance, reason, *(suspect[:2] if suspect else ()))
 
 
 def _as_network(subject: Network | Layer) -> Network:
@@ -277,7 +340,7 @@ def _as_network(subject: Network | Layer) -> Network:
     if isinstance(subject, Network):
         return (subject.replica(0) if subject.replicas else subject).astype(np.float64)
     if not isinstance(subject, Layer):
-        raise ValueError(f"{subject!r} is neither a Network nor a Layer")
+        raise ValueError(f"{subject!r} is neither a Network nor a Layer nor a Loss")
     network = Network([copy.deepcopy(subject)])
     for inner, twin in zip(walk([subject]), walk(network.layers), strict=True):
         for name, shape in {**inner.parameter_shapes(), **inner.state_shapes()}.items():
@@ -350,39 +413,38 @@ class _Trial:
         for inner in walk([self.layer]):
             inner.streams = copy.deepcopy(self.streams)  # the same random masks every time
 
-    def run(self, told: bool = False) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
+    def run(self, told: bool = False) -> tuple[dict[str, np.ndarray], list[Breach]]:
         """Run forward and backward on copies, with `out` if told.
 
         Returns
         -------
         results : dict
             y, and the gradients: under ``"x"``, and under each parameter's name.
-        faults : list of (str, str)
-            What was changed that is not the layer's to change.
+        faults : list of (str, str, str)
+            What was changed that is not the layer's to change, or is of another type.
         """
         self._hold_streams()
         self.network.grads[...] = 1.0  # a layer that adds to its gradient instead of writing it is wrong by 1
         x, dy = self.x.copy(), self.dy.copy()
         y_out, dx_out = ([np.full(a.shape, np.nan)] if told else [] for a in (dy, x))
-        y = np.array(self.layer.forward(x, *y_out), np.float64)
-        remedy = "in place; write into out, or into a new array"
-        faults = [] if np.array_equal(x, self.x, equal_nan=True) else [("x", f"forward changes x {remedy}")]
+        given = np.asarray(self.layer.forward(x, *y_out))
+        faults, y = _kept("forward", "y", given, [("x", self.x, x)]), np.array(given, np.float64)
         seen = y.copy()
-        dx = np.array(self.layer.backward(dy, x, seen, *dx_out), np.float64)
-        for name, before, after in (("x", self.x, x), ("y", y, seen), ("dy", self.dy, dy)):
-            if not np.array_equal(before, after, equal_nan=True):
-                faults.append((name, f"backward changes {name} {remedy}"))
+        given = np.asarray(self.layer.backward(dy, x, seen, *dx_out))
+        dx = np.array(given, np.float64)
+        faults += _kept("backward", "dx", given, [("x", self.x, x), ("y", y, seen), ("dy", self.dy, dy)])
         gradients = {name: self.network.grads[p.where].reshape(p.shape).copy() for name, p in self.parameters.items()}
         return {"y": y, "x": dx, **gradients}, faults
 
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield where the layer breaks its contract: the array, and a sentence."""
+    def faults(self) -> Iterator[Breach]:
+        """Yield where the layer breaks its contract: the array, a sentence, and the mistake in a word."""
         first, changed = self.run()
         yield from changed
         yield from self._replaced()
         second, _ = self.run()
         for name, call in _differing(first, second):
-            yield name, f"{call} gives another result the second time; use nothing but its arguments and the parameters"
+            what = f"{call} gives another result the second time; use nothing but its arguments and the parameters"
+            yield name, what, ""
         if first["x"].shape != self.x.shape:
             return
         told, changed = self.run(told=True)
@@ -391,16 +453,123 @@ class _Trial:
         for name, call in _differing(first, told):
             remedies = {"y": "fill out with y", "x": "fill out with dx"}
             remedy = remedies.get(name, f"write the gradient of {name} as without")
-            yield name, f"{call} gives another result when told where to write (out=); {remedy}"
+            yield name, f"{call} gives another result when told where to write (out=); {remedy}", ""
 
-    def _replaced(self) -> Iterator[tuple[str, str]]:
+    def _replaced(self) -> Iterator[Breach]:
         """Yield the arrays that are no longer views of the network's flat vectors."""
         for name, p in self.parameters.items():
             for flat, attribute in ((self.network.params, p.attribute), (self.network.grads, f"d{p.attribute}")):
                 view = flat[p.where]
                 if view.size and not np.shares_memory(np.asarray(getattr(p.layer, attribute)), view):
                     path = name.removesuffix(p.attribute)
-                    yield name, f"{path}{attribute} was replaced; write into it: self.{attribute}[...] = …"
+                    what = f"{path}{attribute} was replaced; write into it: self.{attribute}[...] = …"
+                    yield name, what, "not in place"
+
+    def told(self, name: str, turned: bool = False) -> Told:
+        """Return the backward pass as a function of dy, x and y to one result.
+
+        Turned, it meets transposed weights on its way to dx, or a transposed array to write a gradient to.
+        """
+
+        def backward(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            self._hold_streams()
+            self.layer.forward(self.x.copy())  # what it keeps for itself is that of its own input
+            prefix, asked = ("", self.parameters.values()) if name == "x" else ("d", [self.parameters[name]])
+            try:
+                for p in asked if turned else ():
+                    if len(p.shape) == 2 and min(p.shape) > 1:
+                        array = getattr(p.layer, prefix + p.attribute)
+                        object.__setattr__(p.layer, prefix + p.attribute, array.T.copy())
+                dx = np.array(self.layer.backward(dy.copy(), x.copy(), y.copy()), np.float64)
+                if name == "x":
+                    return dx
+                p = self.parameters[name]
+                gradient = np.array(getattr(p.layer, "d" + p.attribute))
+                return gradient if gradient.shape == p.shape else gradient.T
+            finally:
+                self.network._bind()
+
+        return backward
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Return what derivatives are taken by: the input, and views of the parameters."""
+        parameters = {name: self.network.params[p.where].reshape(p.shape) for name, p in self.parameters.items()}
+        return {"x": self.x} | parameters
+
+    def why_it_fails(self) -> Suspect | None:
+        """Return the mistake without which a backward pass that raises an error would be right."""
+        y, nothing = self.output(), np.empty(0)
+        for name, values in self.values().items():
+            right = np.sum(self.effects(values), axis=(-2, -1))
+            told, turned = self.told(name), self.told(name, turned=True)
+            for suspect in of_layer(name, nothing, right, self.dy, self.x, y, told, turned):
+                if suspect.makes is nothing:
+                    return suspect
+        n, d = y.shape
+        if n == d:
+            return None
+        rows = np.resize(np.arange(n), d)  # as many samples as features: a sum over the wrong axis now goes through
+        square = _Trial(
+            self.network, self.index, self.x[rows] + np.arange(d)[:, np.newaxis], self.dy[rows], self.streams
+        )
+        try:
+            results, _ = square.run()
+        except Exception:  # whatever the backward pass raises
+            return None
+        for name, values in square.values().items():
+            right = np.sum(square.effects(values), axis=(-2, -1))
+            found = find(results[name], right, square.suspects(name, results[name], right))
+            if found is not None:
+                return found
+        return None
+
+    def effects(self, values: np.ndarray) -> np.ndarray:
+        """Return dy·∂y/∂value for each entry of some values and each number of y: (*values.shape, n, d_out)."""
+        effects = np.empty((*values.shape, *self.dy.shape))
+        for entry in np.ndindex(values.shape):
+            value, sides = values[entry], []
+            for side in (STEP, -STEP):
+                values[entry] = value + side
+                sides.append(self.output())
+            values[entry] = value
+            effects[entry] = self.dy * (sides[0] - sides[1]) / (2.0 * STEP)
+        return effects
+
+    def forward_of(self, **arrays: Any) -> Any:
+        """Run forward on x and parameters given by name, in place of its own."""
+        self._hold_streams()
+        try:
+            for name, p in self.parameters.items():
+                if name in arrays:
+                    object.__setattr__(p.layer, p.attribute, arrays[name])
+            return self.layer.forward(arrays["x"])
+        finally:
+            self.network._bind()
+
+    def suspects(self, name: str, found: np.ndarray, right: np.ndarray) -> Iterator[Suspect]:
+        """Yield what may be wrong with one result of the backward pass, the likeliest first."""
+        y = self.output()
+        told, turned = self.told(name), self.told(name, turned=True)
+        yield from of_layer(name, found, right, self.dy, self.x, y, told, turned)
+        yield from of_any_array(right, len(self.x), None if name == "x" else np.ones(right.shape))
+        if right.size <= MOST_TAKEN_APART:
+            inputs = self.values()
+            if name != "x":
+                yield from of_sums(right, self.effects(inputs[name]))
+            yield from of_paths(name, found, self.dy, self.forward_of, inputs)
+
+
+def _kept(method: str, gives: str, given: np.ndarray, arrays: list[tuple[str, np.ndarray, np.ndarray]]) -> list[Breach]:
+    """Return what a method changed, of arrays before and after it, and whether what it gave is of another type."""
+    faults: list[Breach] = []
+    for name, before, after in arrays:
+        if not np.array_equal(before, after, equal_nan=True):
+            what = f"{method} changes {name} in place; write into out, or into a new array"
+            faults.append((name, what, "changes input"))
+    if given.dtype != np.float64 and given.dtype.kind in "biufc":
+        what = f"{method} gives {gives} as {given.dtype} where x is float64; keep the float type of x"
+        faults.append((gives.removeprefix("d"), what, "dtype"))
+    return faults
 
 
 def _differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
@@ -418,19 +587,43 @@ def _gradients_of_layers(
         dy = rng.standard_normal(tape[i + 1].shape)
         trial = _Trial(network, i, tape[i], dy, copy.deepcopy(network.streams))
         name = repr(trial.layer)
-        for parameter, what in trial.faults():
-            yield _Fault(i, name, parameter, what)
+        try:
+            faults = list(trial.faults())
+        except Exception as error:  # whatever a layer of somebody's own raises
+            suspect = trial.why_it_fails()
+            if suspect is None:
+                raise
+            yield _Fault(i, name, "x", f"backward raises {type(error).__name__}: {error}", *suspect[:2])
+            return
+        for parameter, what, mistake in faults:
+            yield _Fault(i, name, parameter, what, mistake)
         results, _ = trial.run()
-        yield _Gradient(i, name, "x", trial.x, results["x"], trial.output, dy)
-        for parameter, p in trial.parameters.items():
-            values = network.params[p.where].reshape(p.shape)
-            yield _Gradient(i, name, parameter, values, results[parameter], trial.output, dy)
+        for parameter, array in trial.values().items():
+            found = results[parameter]
+            suspects = functools.partial(trial.suspects, parameter, found)
+            yield _Gradient(i, name, parameter, array, found, trial.output, dy, suspects)
 
 
-def _gradient_of_loss(network: Network, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> _Gradient:
-    """Return the loss's gradient, as that of one more layer."""
+def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> Iterator[_Gradient | _Fault]:
+    """Yield the loss's gradient, as that of one more layer, or how it breaks its contract."""
 
     def output() -> np.ndarray:
         return np.array(loss.value(logits, targets))
 
-    return _Gradient(len(network.layers), repr(loss), "x", logits, loss.gradient(logits, targets), output, np.ones(()))
+    def suspects(right: np.ndarray) -> Iterator[Suspect]:
+        yield from of_any_array(right, len(logits))
+        if right.size <= MOST_TAKEN_APART:
+            arrays = {"logits": logits, "targets": targets}
+            value = lambda logits, targets: loss.value(logits, targets)  # noqa: E731
+            yield from of_paths("logits", found, np.ones(()), value, arrays)
+
+    seen, name = [logits.copy(), targets.copy()], repr(loss)
+    once, twice = (loss.value(np.tile(seen[0], (k, 1)), np.tile(seen[1], (k, 1))) for k in (1, 2))
+    if not np.allclose(once, twice, SAME, SAME):
+        what = f"value is {float(once):.6g} for some samples, and {float(twice):.6g} for the same ones twice"
+        yield _Fault(place, name, "x", what, "mean missing", "a loss is the mean over the samples, not their sum")
+    found = np.asarray(loss.gradient(*seen))
+    faults = _kept("gradient", "dx", found, [("x", logits, seen[0]), ("targets", targets, seen[1])])
+    for parameter, what, mistake in faults:
+        yield _Fault(place, name, parameter, what, mistake)
+    yield _Gradient(place, name, "x", logits, np.array(found, np.float64), output, np.ones(()), suspects)
