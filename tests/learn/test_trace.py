@@ -268,10 +268,10 @@ def test_a_layer_and_a_loss_of_one_s_own_are_shown_without_a_formula():
             return np.multiply(dy, 3 * x**2, out=out)
 
     class Quartic(Loss):
-        def _losses(self, logits, targets):
+        def losses_of_samples(self, logits, targets):
             return np.sum((logits - targets) ** 4, axis=-1)
 
-        def _slopes(self, logits, targets, out):
+        def slopes_of_samples(self, logits, targets, out):
             out[...] = 4 * (logits - targets) ** 3
 
     explanation = explain(Network([Dense(2, 2), Cube(), Dense(2, 1)], seed=0), Quartic(), X, Y)

@@ -286,8 +286,8 @@ def test_checking_leaves_the_network_and_its_data_as_they_were(training):
 
 
 class HalfGradient(BinaryCrossEntropy):
-    def _slopes(self, logits, targets, out):
-        super()._slopes(logits, targets, out)
+    def slopes_of_samples(self, logits, targets, out):
+        super().slopes_of_samples(logits, targets, out)
         np.multiply(out, 0.5, out)
 
 

@@ -6,7 +6,6 @@ the learning rate does not depend on the batch size.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -17,8 +16,11 @@ from gradlab.nn.arrays import as_floats, scratch
 from gradlab.nn.checks import not_one_of
 
 
-class Loss(ABC):
+class Loss:
     """The contract: `value` and its `gradient` with respect to the logits.
+
+    A loss of your own needs `losses_of_samples` and `slopes_of_samples`; the means, and the samples' weights, are then
+    taken care of. Or it has `value` and `gradient` of its own.
 
     Attributes
     ----------
@@ -27,6 +29,11 @@ class Loss(ABC):
     """
 
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    def __init_subclass__(cls) -> None:
+        for whole, each in (("value", "losses_of_samples"), ("gradient", "slopes_of_samples")):
+            if all(getattr(cls, name) is getattr(Loss, name) for name in (whole, each)):
+                raise TypeError(f"{cls.__name__}: a loss needs `{each}` or `{whole}`")
 
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Compute the mean loss L = Σ_i w_i·l_i / Σ_i w_i over samples i, with w_i = 1 unless given.
@@ -51,7 +58,7 @@ class Loss(ABC):
         """
         logits, targets = as_floats(logits), np.asarray(targets)
         check_targets(logits, targets)
-        losses = self._losses(logits, targets)
+        losses = self.losses_of_samples(logits, targets)
         if weights is None:
             return np.mean(losses, axis=-1)
         w = column_of_weights(weights, logits)[..., 0]
@@ -82,7 +89,7 @@ class Loss(ABC):
             logits, targets = as_floats(logits), np.asarray(targets)
             out = np.empty(logits.shape, logits.dtype)
         check_targets(logits, targets)
-        self._slopes(logits, targets, out)
+        self.slopes_of_samples(logits, targets, out)
         if weights is None:
             return np.multiply(out, 1.0 / logits.shape[-2], out)
         w = column_of_weights(weights, logits)
@@ -90,13 +97,13 @@ class Loss(ABC):
         np.multiply(out, w, out)
         return np.divide(out, np.where(total > 0.0, total, 1.0), out)  # a batch of weight 0 pulls nowhere
 
-    @abstractmethod
-    def _losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def losses_of_samples(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute each sample's loss, (..., n): summed over the k outputs."""
+        raise NotImplementedError(f"{type(self).__name__} has `value` alone")
 
-    @abstractmethod
-    def _slopes(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    def slopes_of_samples(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
         """Write the derivative of each sample's loss by its logits to `out`."""
+        raise NotImplementedError(f"{type(self).__name__} has `gradient` alone")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -107,12 +114,12 @@ class BinaryCrossEntropy(Loss):
 
     target_range = (0.0, 1.0)
 
-    def _losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def losses_of_samples(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute max(z, 0) − z·t + log(1 + e^(−abs(z))), exact for any z."""
         smooth = np.log1p(np.exp(-np.abs(logits)))
         return np.sum(np.maximum(logits, 0.0) - logits * targets + smooth, axis=-1)
 
-    def _slopes(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    def slopes_of_samples(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
         """Write σ(z) − t: σ' cancels against the logarithm's slope, so a wrong output never stalls."""
         sigmoid(logits, out)
         np.subtract(out, targets, out)
@@ -123,7 +130,7 @@ class SoftmaxCrossEntropy(Loss):
 
     target_range = (0.0, 1.0)
 
-    def _losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def losses_of_samples(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), the largest logit subtracted first.
 
         The sum is then 1, from that logit, and a rest: log(1 + rest) keeps a rest too small to change the 1.
@@ -135,7 +142,7 @@ class SoftmaxCrossEntropy(Loss):
         log_sum = np.log1p(np.sum(e, axis=-1, keepdims=True))
         return np.sum(targets * (log_sum - z), axis=-1)
 
-    def _slopes(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    def slopes_of_samples(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
         """Write softmax(z)·Σ_k t_k − t; the sum is 1 for probabilities."""
         softmax(logits, out)
         np.multiply(out, np.sum(targets, axis=-1, keepdims=True), out)
@@ -156,11 +163,11 @@ class SquaredError(Loss):
             raise ValueError(f"SquaredError: on: {not_one_of(on, ('identity', 'sigmoid'))}")
         self.on = on
 
-    def _losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def losses_of_samples(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         a = sigmoid(logits, np.empty(logits.shape, logits.dtype)) if self.on == "sigmoid" else logits
         return 0.5 * np.sum((a - targets) ** 2, axis=-1)
 
-    def _slopes(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    def slopes_of_samples(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
         """Write a − t, times σ'(z) = a·(1 − a) if a is σ(z)."""
         if self.on == "identity":
             np.subtract(logits, targets, out)

@@ -1,0 +1,284 @@
+"""Is a layer, activation, loss or optimizer of one's own right? If not: what is wrong, and by which known mistake."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import inspect
+import re
+import warnings
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
+from gradlab.learn.optimizercheck import ALIASES, MissingSettingError, check_optimizer
+from gradlab.learn.recipes import FAMILIES
+from gradlab.learn.verdict import Verdict
+from gradlab.nn.checks import not_one_of
+from gradlab.nn.gradcheck import GradientCheck, check_gradients
+from gradlab.nn.layers import Layer
+from gradlab.nn.losses import Loss
+from gradlab.nn.network import Network
+from gradlab.nn.optimizers import Optimizer
+
+SIZES = {"n_in": 4, "n_out": 3, "n": 4, "n_features": 4, "features": 4, "width": 4, "d": 4}  # of arguments not given
+
+
+def check_file(target: str, like: str = "", seconds: float = SECONDS) -> Verdict:
+    """Check what a file defines, in a process of its own.
+
+    Parameters
+    ----------
+    target : str
+        ``"FILE.py:NAME"``, or ``"FILE.py:NAME(3, slope=0.1)"`` with arguments for its constructor; a dotted module may
+        stand in place of the file.
+    like : str
+        For an optimizer: whose steps it should take, a name of `FAMILIES`; told from its settings unless given.
+    seconds : float
+        After so long, it counts as an endless loop.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    UnusableFileError
+        If there is nothing to check: no such file or name, an error when it is imported or made, methods that are
+        missing, results of the wrong shape or type, or nan.
+    """
+    if like and like not in FAMILIES:
+        raise UnusableFileError(f"--like: {not_one_of(like, FAMILIES)}")
+    path, name, arguments = _parse(target)
+    try:
+        return Verdict(**run_apart(_check, path, name, arguments, like, seconds=seconds))
+    except FailedCodeError as error:
+        return Verdict(False, name, str(error))
+
+
+def _parse(target: str) -> tuple[str, str, str]:
+    """Split ``FILE.py:NAME(arguments)``."""
+    path, colon, rest = target.rpartition(":")
+    found = re.fullmatch(r"([^\W\d]\w*)\s*(\(.*\))?", rest.strip(), re.DOTALL)
+    if not colon or not path or found is None:
+        raise UnusableFileError(f"{target}: not of the form FILE.py:NAME, such as layers.py:Cube")
+    if not path.endswith(".py") and re.fullmatch(r"[\w.]+", path):  # a module
+        try:
+            spec = importlib.util.find_spec(path)
+        except (ImportError, ValueError) as error:
+            raise UnusableFileError(f"{path}: {error}") from None
+        if spec is None or not spec.origin:
+            raise UnusableFileError(f"{path}: there is no such file or module; name a file as FILE.py:NAME")
+        path = spec.origin
+    return path, found[1], found[2] or ""
+
+
+# --- inside the process --------------------------------------------------------------------------------------------
+
+
+def _check(path: str, name: str, arguments: str, like: str) -> dict[str, Any]:
+    """Load, make and check it; return a Verdict's fields."""
+    module = load_file(path)
+    subject = _make(module, path, name, arguments)
+    warnings.simplefilter("ignore")  # the numbers are judged, not the way to them
+    try:
+        with np.errstate(all="ignore"):
+            return asdict(_verdict(subject, path, name, like))
+    except UnusableFileError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
+        raise FailedCodeError(describe(error, path)) from None
+
+
+def _make(module: Any, path: str, name: str, arguments: str) -> Any:
+    """Return the object to be checked: made from its class if that is what the name stands for."""
+    own = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
+    if not hasattr(module, name):
+        hint = not_one_of(name, own) if own else f"{name!r} is not in it, nor any class"
+        raise UnusableFileError(f"{path}: {hint}")
+    thing = getattr(module, name)
+    if not callable(thing) or (not inspect.isclass(thing) and _kind(thing)):
+        return thing
+    line = f"{path}, line {_line(thing)}: "
+    args, options = _arguments(arguments, line)
+    if inspect.isclass(thing):
+        _check_methods(thing, line)
+    if not arguments:
+        options = _sizes(thing, line, name)
+    try:
+        return thing(*args, **options)
+    except (Exception, SystemExit) as error:  # whatever a constructor raises
+        raise UnusableFileError(describe(error, path, f"{name} cannot be made: ")) from None
+
+
+def _line(thing: Any) -> int:
+    try:
+        return inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):
+        return 1
+
+
+def _arguments(text: str, line: str) -> tuple[list[Any], dict[str, Any]]:
+    """Read ``(3, slope=0.1)``: literals only."""
+    if not text:
+        return [], {}
+    try:
+        call = ast.parse(f"f{text}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        return [ast.literal_eval(a) for a in call.args], {k.arg or "": ast.literal_eval(k.value) for k in call.keywords}
+    except (ValueError, SyntaxError, AssertionError):
+        raise UnusableFileError(f"{line}{text} are not arguments; numbers, texts and lists are allowed") from None
+
+
+def _sizes(thing: Any, line: str, name: str) -> dict[str, Any]:
+    """Choose sizes for the arguments that a constructor needs."""
+    try:
+        parameters = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind in plain]
+    known = SIZES | dict.fromkeys(ALIASES["learning_rate"], 0.1)
+    missing = [n for n in needed if n not in known]
+    if missing:
+        raise UnusableFileError(f"{line}{name} needs {', '.join(missing)}: give it, as in {name}({missing[0]}=3)")
+    return {n: known[n] for n in needed}
+
+
+METHODS = {"layer": ("forward", "backward"), "loss": ("value", "gradient"), "optimizer": ("step",)}
+
+
+def _kind(thing: Any) -> str:
+    """Return which kind of thing has these methods; empty for none."""
+    for kind, base in (("layer", Layer), ("loss", Loss), ("optimizer", Optimizer)):
+        if isinstance(thing, base) or (inspect.isclass(thing) and issubclass(thing, base)):
+            return kind
+    return next((kind for kind, names in METHODS.items() if all(hasattr(thing, n) for n in names)), "")
+
+
+def _check_methods(cls: type, line: str) -> None:
+    """Raise UnusableFileError for a class without the methods of its kind."""
+    kind = _kind(cls)
+    if not kind:
+        wanted = "; ".join(f"a{'n' * (k[0] == 'o')} {k} has {' and '.join(names)}" for k, names in METHODS.items())
+        near = [(k, [n for n in names if not hasattr(cls, n)]) for k, names in METHODS.items()]
+        lacks = next((f"no {m[0]}" for k, m in near if len(m) < len(METHODS[k])), "none of the methods")
+        raise UnusableFileError(f"{line}{cls.__name__} has {lacks}: {wanted}")
+    if kind == "layer" and not issubclass(cls, Layer):
+        raise UnusableFileError(f"{line}{cls.__name__} is no Layer: write class {cls.__name__}(gradlab.Layer)")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing and kind != "optimizer":
+        raise UnusableFileError(f"{line}{cls.__name__} has no {' and no '.join(missing)}, which a {kind} needs")
+
+
+def _verdict(subject: Any, path: str, name: str, like: str) -> Verdict:
+    kind = _kind(subject)
+    if isinstance(subject, Layer):
+        return _of_layer(subject, path, name)
+    if kind == "loss":
+        return _of_loss(subject, path, name)
+    if kind == "optimizer":
+        try:
+            return check_optimizer(subject, like, name=name)
+        except MissingSettingError as error:
+            raise UnusableFileError(f"{path}, line {_line(type(subject))}: {error}") from None
+    raise UnusableFileError(f"{path}: {name} is a {type(subject).__name__}: no layer, loss or optimizer")
+
+
+def _of_layer(layer: Layer, path: str, name: str) -> Verdict:
+    """Check a layer on small and on large numbers, as it predicts and as it trains."""
+    rng = np.random.default_rng(0)
+    network = Network([layer])
+    network.params += np.where(network.params == 0.0, rng.standard_normal(network.params.shape), 0.0)  # 0 hides much
+    features = getattr(layer, "n_in", None) or 3 * getattr(layer, "features", 1)
+    drawn = rng.standard_normal((5, features))
+    check: GradientCheck | None = None
+    checked = kinks = 0
+    worst = 0.0
+    for training in (False, True):
+        for x, words in ((drawn, "from N(0, 1)"), (3.0 * drawn[::-1], "from N(0, 9)")):
+            _check_output(network, x, path, name, training)
+            check = check_gradients(network, x, training=training)
+            checked, kinks, worst = checked + check.checked, kinks + check.kinks, max(worst, check.error)
+            if not check:
+                _refuse_shapes(check, f"{path}, line {_line(type(layer).backward)}: {name}: ")
+                where = f"x {words}, {len(x)} samples of {features} features{', training' if training else ''}"
+                return Verdict(False, name, _told(check, where), check.mistake)
+    return Verdict(True, name, _counted(checked, kinks, worst))
+
+
+def _check_output(network: Network, x: np.ndarray, path: str, name: str, training: bool) -> None:
+    """Raise UnusableFileError unless forward and backward give finite arrays of the right shape."""
+    [layer] = copy.deepcopy(network).layers
+    layer.training = training
+    place = f"{path}, line {_line(type(layer).forward)}: {name}.forward"
+    y = layer.forward(x.copy())
+    _refuse(y, None, f"{place} gives", f"for x from {x.min():.3g} to {x.max():.3g}")
+    if y.ndim != 2 or len(y) != len(x):
+        raise UnusableFileError(f"{place} gives an array of shape {y.shape} for x of shape {x.shape}; (n, d) is wanted")
+    try:
+        dx = layer.backward(np.ones_like(y), x.copy(), y.copy())
+    except Exception:  # is named where the mistakes are looked for
+        return
+    place = f"{path}, line {_line(type(layer).backward)}: {name}.backward"
+    _refuse(dx, x.shape, f"{place} gives", "for finite dy, x and y")
+
+
+def _refuse(array: Any, shape: tuple[int, ...] | None, gives: str, when: str) -> None:
+    """Raise UnusableFileError for what is no array of numbers, of another shape, or not finite."""
+    if not isinstance(array, np.ndarray):
+        raise UnusableFileError(f"{gives} {'None' if array is None else f'a {type(array).__name__}'}, not an array")
+    if array.dtype.kind not in "fiub":
+        raise UnusableFileError(f"{gives} an array of {array.dtype}, not of floats")
+    if shape is not None and array.shape != shape:
+        raise UnusableFileError(f"{gives} an array of shape {array.shape}, not {shape} as x has")
+    if not np.isfinite(array).all():
+        at = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise UnusableFileError(f"{gives} {array[tuple(at)]} at {at} {when}")
+
+
+def _refuse_shapes(check: GradientCheck, line: str) -> None:
+    if "has shape" in check.reason:
+        raise UnusableFileError(f"{line}{check.reason.partition('): ')[2]}")
+
+
+def _of_loss(loss: Any, path: str, name: str) -> Verdict:
+    """Check a loss on binary and on one-hot targets."""
+    rng = np.random.default_rng(0)
+    place = f"{path}, line {_line(type(loss).value)}: {name}.value"
+    checked = kinks = 0
+    worst = 0.0
+    for k in (1, 3):
+        logits = 2.0 * rng.standard_normal((5, k))
+        hot = rng.integers(0, max(k, 2), 5)
+        targets = np.eye(k)[hot] if k > 1 else hot[:, np.newaxis].astype(float)
+        value = loss.value(logits.copy(), targets.copy())
+        if np.shape(value) != ():
+            raise UnusableFileError(f"{place} gives an array of shape {np.shape(value)}; one number is wanted")
+        if not isinstance(value, int | float | np.generic | np.ndarray) or not np.isfinite(value):
+            raise UnusableFileError(f"{place} gives {value!r} for finite logits and targets")
+        slopes = loss.gradient(logits.copy(), targets.copy())
+        line = f"{path}, line {_line(type(loss).gradient)}: {name}.gradient gives"
+        _refuse(slopes, logits.shape, line, "for finite logits and targets")
+        check = check_gradients(loss, logits, targets=targets)
+        checked, kinks, worst = checked + check.checked, kinks + check.kinks, max(worst, check.error)
+        if not check:
+            where = f"5 samples of {k} logit{'s' * (k > 1)}"
+            return Verdict(False, name, _told(check, where), check.mistake)
+    return Verdict(True, name, _counted(checked, kinks, worst))
+
+
+def _told(check: GradientCheck, where: str) -> str:
+    """Put a check of one layer into sentences."""
+    reason = check.reason.partition("): ")[2] or check.reason
+    likely = f"\n  most likely: {check.explanation}" if check.explanation else ""
+    by = f" (relative error {check.error:.1e})" if np.isfinite(check.error) else ""
+    counted = f"{check.checked} entries compared, {check.kinks} left out at kinks"
+    return f"{reason}{by}{likely}\n  with {where}; {counted}"
+
+
+def _counted(checked: int, kinks: int, worst: float) -> str:
+    return f"{checked} entries compared, {kinks} left out at kinks, worst relative error {worst:.1e}"
