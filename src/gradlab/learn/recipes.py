@@ -110,7 +110,13 @@ def _velocity(
     once: bool = False,
 ) -> Rule:
     def rule(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
-        m = {"momentum": h["momentum"], "nothing": 0.0, "rest": 1.0 - h["momentum"], "minus": -h["momentum"]}[keep]
+        m = {
+            "momentum": h["momentum"],
+            "nothing": 0.0,
+            "all": 1.0,
+            "rest": 1.0 - h["momentum"],
+            "minus": -h["momentum"],
+        }[keep]
         before = _kept(s, "v", p)
         s["v"] = m * before + (1.0 - h["momentum"] if damped else new) * g
         step = before if stale else s["v"]
@@ -133,6 +139,8 @@ def _momentum() -> _Rules:
     yield "sign", "the gradient enters the velocity with the wrong sign", _velocity(new=-1.0)
     yield "sign", "the old velocity enters with the wrong sign", _velocity("minus")
     yield "factor", "the old velocity is kept by 1 − momentum instead of momentum", _velocity("rest")
+    yield "factor", "the old velocity is kept whole: it is not multiplied by momentum", _velocity("all")
+    yield "dropped term", "the gradient never enters the velocity", _velocity(new=0.0)
     yield "factor", "it steps along the velocity, without the learning rate", _velocity(once=True)
     yield "factor", "its steps are twice as long", _velocity(new=2.0)
 
@@ -240,6 +248,7 @@ def _moments(
     keep_m: bool = True,
     keep_v: bool = True,
     power: int = 2,
+    keep_corrected: bool = False,
 ) -> Rule:
     """Make a rule of Adam's kind; every argument away from its default is a mistake."""
 
@@ -254,6 +263,8 @@ def _moments(
         s["m"] = beta1 * _kept(s, "m", p) * keep_m + (1.0 - beta1 * share[share_m]) * g
         s["v"] = beta2 * _kept(s, "v", p) * keep_v + (1.0 - beta2 * share[share_v]) * np.abs(g) ** power
         m, v = s["m"] / lacks(correct_m, beta1), s["v"] / lacks(correct_v, beta2)
+        if keep_corrected:
+            s["m"], s["v"] = m, v
         if epsilon == "hat":
             below = (np.sqrt(s["v"]) + e) / math.sqrt(lacks(correct_v, beta2))
         else:
@@ -283,12 +294,15 @@ def _adam_mistakes() -> _Rules:
         _moments(late=1),
     )
     yield "bias correction", "it counts the steps from 0: the first correction divides by 0", _moments(late=-1)
+    says = "the corrected averages are kept for the next step; the correction is for this step alone"
+    yield "bias correction", says, _moments(keep_corrected=True)
     yield "epsilon inside the root", "ε stands inside the root: √(v + ε) instead of √v + ε", _moments(epsilon="inside")
     yield "dropped term", "ε is missing beside the root", _moments(epsilon="none")
     yield "dropped term", "the root is missing: it divides by v", _moments(root=False)
     yield "dropped term", "the step goes along the gradient, not along its average m", _moments(direction="g")
     yield "dropped term", "the old m is forgotten", _moments(keep_m=False)
     yield "dropped term", "the old v is forgotten", _moments(keep_v=False)
+    yield "dropped term", "the old m and v are forgotten", _moments(keep_m=False, keep_v=False)
     yield "dropped term", "g is not squared in v", _moments(power=1)
     yield "factor", "g enters m without 1 − beta1", _moments(share_m="one")
     yield "factor", "g² enters v without 1 − beta2", _moments(share_v="one")

@@ -80,6 +80,8 @@ def of_any_array(right: np.ndarray, n: int, held: np.ndarray | None = None) -> I
         )
     if right.ndim == 2 and min(right.shape) > 1:
         yield Suspect("transposed", "the array is transposed: rows stand where columns belong", right.T)
+        shaped = "the array is transposed, and brought into shape by reshape, which is something else than transposing"
+        yield Suspect("transposed", shaped, right.T.reshape(right.shape))
     if held is not None and np.any(held):
         yield Suspect("added", "the gradient is added to what the array held before, instead of written", right + held)
         yield Suspect("not in place", "the array still holds what it held before: nothing was written into it", held)
@@ -111,7 +113,7 @@ def rounded(found: np.ndarray, right: np.ndarray) -> str:
     if found.shape != right.shape or not known.any() or not np.any(right[known] % 1.0):
         return ""
     found, right = found[known], right[known]
-    if np.array_equal(found, np.round(found)) and np.max(np.abs(found - right)) <= 1.0:
+    if np.any(found) and np.array_equal(found, np.round(found)) and np.max(np.abs(found - right)) <= 1.0:
         return "every entry is a whole number: an array of integers has cut off what stands behind the point"
     error = np.max(np.abs(found - right)) / np.max(np.abs(right))
     if ROUNDED < error < CLOSE and np.array_equal(found, found.astype(np.float32)):
