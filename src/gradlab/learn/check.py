@@ -8,7 +8,8 @@ import importlib
 import inspect
 import re
 import warnings
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ import numpy as np
 from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
 from gradlab.learn.optimizercheck import ALIASES, MissingSettingError, check_optimizer
 from gradlab.learn.recipes import FAMILIES
+from gradlab.learn.trials import Trial, solution, trials
 from gradlab.learn.verdict import Verdict
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.gradcheck import GradientCheck, check_gradients
 from gradlab.nn.layers import Layer
-from gradlab.nn.losses import Loss
+from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gradlab.nn.mistakes import close
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
 
@@ -148,6 +151,7 @@ def _sizes(thing: Any, line: str, name: str) -> dict[str, Any]:
     return {n: known[n] for n in needed}
 
 
+OF_LOSSES = ("squared_error", "cross_entropy", "softmax")  # the exercises whose trials are of a loss
 METHODS = {"layer": ("forward", "backward"), "loss": ("value", "gradient"), "optimizer": ("step",)}
 
 
@@ -170,6 +174,9 @@ def _check_methods(cls: type, line: str) -> None:
     if kind == "layer" and not issubclass(cls, Layer):
         raise UnusableFileError(f"{line}{cls.__name__} is no Layer: write class {cls.__name__}(gradlab.Layer)")
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if issubclass(cls, Loss):
+        either = (("value", "losses_of_samples"), ("gradient", "slopes_of_samples"))
+        missing = [a for a, b in either if all(getattr(cls, n) is getattr(Loss, n) for n in (a, b))]
     if missing and kind != "optimizer":
         raise UnusableFileError(f"{line}{cls.__name__} has no {' and no '.join(missing)}, which a {kind} needs")
 
@@ -224,7 +231,8 @@ def _check_output(network: Network, x: np.ndarray, path: str, name: str, trainin
     except Exception:  # is named where the mistakes are looked for
         return
     place = f"{path}, line {_line(type(layer).backward)}: {name}.backward"
-    _refuse(dx, x.shape, f"{place} gives", "for finite dy, x and y")
+    transposed = np.ndim(dx) == 2 and np.shape(dx) == x.shape[::-1]  # a known mistake, which is named further on
+    _refuse(dx, None if transposed else x.shape, f"{place} gives", "for finite dy, x and y")
 
 
 def _refuse(array: Any, shape: tuple[int, ...] | None, gives: str, when: str) -> None:
@@ -241,7 +249,7 @@ def _refuse(array: Any, shape: tuple[int, ...] | None, gives: str, when: str) ->
 
 
 def _refuse_shapes(check: GradientCheck, line: str) -> None:
-    if "has shape" in check.reason:
+    if "has shape" in check.reason and not check.mistake:
         raise UnusableFileError(f"{line}{check.reason.partition('): ')[2]}")
 
 
@@ -251,7 +259,7 @@ def _of_loss(loss: Any, path: str, name: str) -> Verdict:
     place = f"{path}, line {_line(type(loss).value)}: {name}.value"
     checked = kinks = 0
     worst = 0.0
-    for k in (1, 3):
+    for k in (3, 1):
         logits = 2.0 * rng.standard_normal((5, k))
         hot = rng.integers(0, max(k, 2), 5)
         targets = np.eye(k)[hot] if k > 1 else hot[:, np.newaxis].astype(float)
@@ -267,8 +275,50 @@ def _of_loss(loss: Any, path: str, name: str) -> Verdict:
         checked, kinks, worst = checked + check.checked, kinks + check.kinks, max(worst, check.error)
         if not check:
             where = f"5 samples of {k} logit{'s' * (k > 1)}"
+            if not check.mistake:
+                check = _explained_by_its_kind(check, loss, logits, targets, slopes)
             return Verdict(False, name, _told(check, where), check.mistake)
-    return Verdict(True, name, _counted(checked, kinks, worst))
+    wrong = _of_extremes(loss, name)
+    return Verdict(True, name, _counted(checked, kinks, worst)) if wrong is None else wrong
+
+
+def _explained_by_its_kind(
+    check: GradientCheck, loss: Any, logits: np.ndarray, targets: np.ndarray, slopes: np.ndarray
+) -> GradientCheck:
+    """Add the mistake that explains the slopes, if the value is that of a loss whose mistakes are known."""
+    for trial in _trials_like(loss):
+        for mistake, says, wrong in trial.wrongs:
+            makes = np.asarray(wrong(logits, targets))
+            if makes.shape == slopes.shape and close(makes, slopes):
+                return replace(check, mistake=mistake, explanation=says)
+    return check
+
+
+def _trials_like(loss: Any) -> Iterator[Trial]:
+    """Yield the trials of the gradient of the loss that has the same value, if an exercise is about it."""
+    for exercise in OF_LOSSES:
+        every = trials(exercise)
+        value, gradient = dict.fromkeys(trial.function for trial in every)
+        ordinary = [draw for trial in every if trial.function == value and not trial.extreme for draw in trial.draws]
+        right = getattr(solution(exercise), value)
+        if np.allclose([loss.value(*draw.values()) for draw in ordinary], [right(*draw.values()) for draw in ordinary]):
+            yield from (trial for trial in every if trial.function == gradient)
+
+
+def _of_extremes(loss: Any, name: str) -> Verdict | None:
+    """Return what is wrong with a well-known loss where the logits are large; None if nothing is."""
+    for trial in _trials_like(loss):
+        for draw in trial.draws if trial.extreme else ():
+            exact = BinaryCrossEntropy() if draw["z"].shape[1] == 1 else SoftmaxCrossEntropy()
+            for method in ("value", "gradient"):
+                found, right = (getattr(each, method)(*copy.deepcopy(draw).values()) for each in (loss, exact))
+                if not np.allclose(found, right, 1e-9, 0.0):
+                    says = (
+                        f"{method} is {np.ravel(found)} for the logits {np.ravel(draw['z'])}, but {np.ravel(right)} is "
+                    )
+                    says += "right: e to such a power, or the logarithm of what it leaves, is not finite"
+                    return Verdict(False, name, says, "stability")
+    return None
 
 
 def _told(check: GradientCheck, where: str) -> str:

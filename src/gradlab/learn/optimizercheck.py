@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ ALIASES = {  # what a setting may be called
     "weight_decay": ("weight_decay", "wd"),
 }
 DEFAULTS = {"epsilon": 1e-8}
+CLOSE = 1e-6  # relative difference up to which the entries of a step are one number of times too long
+SINGLE = 1e-6  # relative difference up to which params may come from arithmetic in float32
 
 
 class MissingSettingError(ValueError):
@@ -68,8 +70,21 @@ def check_optimizer(optimizer: Any, like: str = "", *, name: str = "") -> Verdic
     reference = next(recipes(recipe.family if recipe else families[0]))
     says = _first_difference(passed, trajectory(reference, numbers), reference, settings)
     if recipe is None:
+        for mistake, sentence in _in_general(passed, trajectory(reference, numbers)):
+            return Verdict(False, name, f"{says}\n  most likely: {sentence}", mistake)
         return Verdict(False, name, f"{says}\n  no known mistake of {kinds} explains the steps")
     return Verdict(False, name, f"{says}\n  most likely: {recipe.sentence}", recipe.mistake)
+
+
+def _in_general(passed: np.ndarray, right: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Yield what may be wrong with the steps of any optimizer."""
+    if np.max(np.abs(passed - right) / np.abs(START)) < SINGLE:
+        yield "dtype", "params are right to seven digits only: something is computed in float32"
+    ratio = (passed[0] - START) / (right[0] - START)
+    if np.ptp(ratio) <= CLOSE * abs(ratio[0]):
+        if np.isclose(ratio[0], 1.0 / len(START)):
+            yield "mean twice", f"it divides by the number of params, {len(START)}; gradients are means already"
+        yield "factor", f"its first step is {ratio[0]:.6g} times as long as it should be"
 
 
 def _settings(optimizer: Any, name: str) -> dict[str, float]:

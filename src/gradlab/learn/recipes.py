@@ -249,6 +249,7 @@ def _moments(
     keep_v: bool = True,
     power: int = 2,
     keep_corrected: bool = False,
+    decay_in_m: bool = False,
 ) -> Rule:
     """Make a rule of Adam's kind; every argument away from its default is a mistake."""
 
@@ -263,6 +264,8 @@ def _moments(
         s["m"] = beta1 * _kept(s, "m", p) * keep_m + (1.0 - beta1 * share[share_m]) * g
         s["v"] = beta2 * _kept(s, "v", p) * keep_v + (1.0 - beta2 * share[share_v]) * np.abs(g) ** power
         m, v = s["m"] / lacks(correct_m, beta1), s["v"] / lacks(correct_v, beta2)
+        if decay_in_m:
+            m = m + h["weight_decay"] * p
         if keep_corrected:
             s["m"], s["v"] = m, v
         if epsilon == "hat":
@@ -337,6 +340,8 @@ def _adamw() -> _Rules:
     yield "", "", _decayed(_moments(epsilon="hat"))
     coupled = "the decay is coupled: it goes through the gradient, and is divided by √v like it"
     yield "decay coupled", coupled, _decayed(_moments(), "coupled")
+    coupled = "the decay is coupled: it is added to m, and divided by √v like it"
+    yield "decay coupled", coupled, _moments(decay_in_m=True)
     yield "dropped term", "the decay is missing", _decayed(_moments(), "none")
     yield "factor", "the decay is not multiplied by the learning rate", _decayed(_moments(), "bare")
     yield "sign", "the decay has the wrong sign: the weights grow", _decayed(_moments(), "grows")

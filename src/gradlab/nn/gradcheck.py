@@ -612,12 +612,22 @@ def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.nd
 
     def suspects(right: np.ndarray) -> Iterator[Suspect]:
         yield from of_any_array(right, len(logits))
+        n, k = logits.shape
+        if k > 1:
+            says = f"it is divided by the {k} outputs instead of the {n} samples"
+            yield Suspect("wrong axis", says, right * n / k)
+            yield Suspect("wrong axis", f"it is divided by samples and outputs, {n} times {k}", right / k)
         if right.size <= MOST_TAKEN_APART:
             arrays = {"logits": logits, "targets": targets}
             value = lambda logits, targets: loss.value(logits, targets)  # noqa: E731
             yield from of_paths("logits", found, np.ones(()), value, arrays)
 
     seen, name = [logits.copy(), targets.copy()], repr(loss)
+    loss.value(*seen)
+    for parameter, before, after in (("x", logits, seen[0]), ("targets", targets, seen[1])):
+        if not np.array_equal(before, after):
+            what = f"value changes {'the logits' if parameter == 'x' else parameter} in place; use a new array"
+            yield _Fault(place, name, parameter, what, "changes input")
     once, twice = (loss.value(np.tile(seen[0], (k, 1)), np.tile(seen[1], (k, 1))) for k in (1, 2))
     if not np.allclose(once, twice, SAME, SAME):
         what = f"value is {float(once):.6g} for some samples, and {float(twice):.6g} for the same ones twice"

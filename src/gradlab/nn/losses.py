@@ -30,11 +30,6 @@ class Loss:
 
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
-    def __init_subclass__(cls) -> None:
-        for whole, each in (("value", "losses_of_samples"), ("gradient", "slopes_of_samples")):
-            if all(getattr(cls, name) is getattr(Loss, name) for name in (whole, each)):
-                raise TypeError(f"{cls.__name__}: a loss needs `{each}` or `{whole}`")
-
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Compute the mean loss L = Σ_i w_i·l_i / Σ_i w_i over samples i, with w_i = 1 unless given.
 
@@ -99,11 +94,11 @@ class Loss:
 
     def losses_of_samples(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute each sample's loss, (..., n): summed over the k outputs."""
-        raise NotImplementedError(f"{type(self).__name__} has `value` alone")
+        raise NotImplementedError(f"{type(self).__name__} needs `losses_of_samples`, or a `value` of its own")
 
     def slopes_of_samples(self, logits: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
         """Write the derivative of each sample's loss by its logits to `out`."""
-        raise NotImplementedError(f"{type(self).__name__} has `gradient` alone")
+        raise NotImplementedError(f"{type(self).__name__} needs `slopes_of_samples`, or a `gradient` of its own")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

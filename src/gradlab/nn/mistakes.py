@@ -14,6 +14,11 @@ CLOSE = 1e-5  # largest difference, relative to the largest entry, between what 
 ROUNDED = 1e-8  # relative difference from which on numbers that a float32 can hold have been rounded to it
 MOST_PAIRED = 30  # uses that are also left out two at a time
 
+FROM_THE_RESULT: tuple[tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]], ...] = (
+    (lambda x: 1.0 / (1.0 + np.exp(-x)), lambda y: y * (1.0 - y)),  # functions whose slope is written with their result
+    (np.tanh, lambda y: 1.0 - y * y),
+)
+
 Told = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # a backward pass, from dy, x and y to one result
 
 
@@ -109,8 +114,10 @@ def _ratio(found: np.ndarray, right: np.ndarray) -> float | None:
 
 def rounded(found: np.ndarray, right: np.ndarray) -> str:
     """Say to what the numbers were rounded; empty if they were not."""
+    if found.shape != right.shape:
+        return ""
     known = np.isfinite(found) & np.isfinite(right)
-    if found.shape != right.shape or not known.any() or not np.any(right[known] % 1.0):
+    if not known.any() or not np.any(right[known] % 1.0):
         return ""
     found, right = found[known], right[known]
     if np.any(found) and np.array_equal(found, np.round(found)) and np.max(np.abs(found - right)) <= 1.0:
@@ -218,6 +225,8 @@ def of_paths(
 
     Nothing is yielded for a function that cannot be followed.
     """
+    if found.shape != inputs[name].shape:
+        return
     try:
         with np.errstate(all="ignore"):
             graph = Graph(function, inputs)
@@ -240,12 +249,18 @@ def _edits(graph: Graph) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "dropped term", sentence, {"weights": {use: 0.0}}
     for use in uses:
         yield "sign", f"what goes through {_at(use)} has the wrong sign", {"weights": {use: -1.0}}
-    for stretch, where in graph.stretches():
-        yield (
-            "slope missing",
-            f"the slope of {where} is missing: it goes through as if it were 1",
-            {"straight": stretch},
-        )
+    stretches = list(graph.stretches())
+    for stretch in stretches:
+        sentence = f"the slope of {stretch.where} is missing: it goes through as if it were 1"
+        yield "slope missing", sentence, {"stretch": stretch, "slope": 1.0}
+    for stretch in stretches:
+        sentence = f"the slope of {stretch.where} is taken at its result, where its argument belongs"
+        yield "slope at the output", sentence, {"stretch": stretch}
+        x, y = graph.values[stretch.start], graph.values[stretch.end]
+        for function, slope_from_result in FROM_THE_RESULT:
+            if np.allclose(function(x), y):
+                sentence = f"the slope of {stretch.where} is right for its result, but is fed its argument"
+                yield "slope at the input", sentence, {"stretch": stretch, "slope": slope_from_result(x)}
     for use in uses:
         for factor, words in ((2.0, "twice"), (0.5, "by half")):
             yield "factor", f"what goes through {_at(use)} counts {words}", {"weights": {use: factor}}

@@ -50,6 +50,23 @@ class Use:
     where: str
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """What lies between two numbers of one shape, the second made of the first, such as a function and its argument.
+
+    Attributes
+    ----------
+    start, end : int
+        The two nodes.
+    where : str
+        The line of the second.
+    """
+
+    start: int
+    end: int
+    where: str
+
+
 @dataclass
 class _Node:
     """One operation: a function, and its arguments with `Reference` where a result is used."""
@@ -205,7 +222,8 @@ class Graph:
         self,
         inputs: Mapping[str, np.ndarray],
         weights: Mapping[Use, float] | None = None,
-        straight: tuple[int, int] | None = None,
+        stretch: Stretch | None = None,
+        slope: np.ndarray | float | None = None,
     ) -> np.ndarray:
         """Run it again on other inputs.
 
@@ -215,8 +233,10 @@ class Graph:
             By name; the others are as they were.
         weights : mapping from Use to float
             How much of the change single uses see: 0 for none, 1 for all of it.
-        straight : tuple of int, optional
-            A node that changes by as much as another one does, whatever lies between them.
+        stretch : Stretch, optional
+            One that has another slope than its own.
+        slope : ndarray or float, optional
+            That slope; if not given, its own, but at its result in place of its argument.
         """
         values: dict[int, np.ndarray] = {}
         for n in self._needed:
@@ -224,8 +244,13 @@ class Graph:
             if node.function is None:
                 name = next(name for name, at in self.inputs.items() if at == n)
                 values[n] = inputs.get(name, self.values[n])
-            elif straight is not None and n == straight[1]:
-                values[n] = self.values[n] + (values[straight[0]] - self.values[straight[0]])
+            elif stretch is not None and n == stretch.end:
+                change = values[stretch.start] - self.values[stretch.start]
+                if slope is None:
+                    change = self._along(stretch, self.values[n] + change) - self._along(stretch, self.values[n])
+                else:
+                    change = change * slope
+                values[n] = self.values[n] + change
             else:
                 changed = {
                     use.argument: self.values[use.source] + weight * (values[use.source] - self.values[use.source])
@@ -234,6 +259,14 @@ class Graph:
                 }
                 values[n] = self._do(node, values, changed)
         return values[self.output]
+
+    def _along(self, stretch: Stretch, value: np.ndarray) -> np.ndarray:
+        """Return a stretch's result for another argument."""
+        values = dict(enumerate(self.values)) | {stretch.start: value}
+        for n in self._ancestors(stretch.end):
+            if n > stretch.start and self.nodes[n].function is not None:
+                values[n] = self._do(self.nodes[n], values)
+        return values[stretch.end]
 
     def slope(self, name: str, direction: np.ndarray, dy: np.ndarray, **edit: Any) -> float:
         """Return the central difference of Σ dy·output as an input moves along `direction`; `edit` as for `_run`."""
@@ -248,15 +281,15 @@ class Graph:
         slopes = [self.slope(name, direction.reshape(shape), dy, **edit) for direction in directions]
         return np.array(slopes).reshape(shape)
 
-    def stretches(self) -> Iterator[tuple[tuple[int, int], str]]:
-        """Yield pairs of nodes of one shape, the second made of the first, and the line of the second."""
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield every stretch on the way to the output."""
         for end in self._needed:
             if self.nodes[end].function is None or not self.values[end].shape or self.values[end].dtype.kind != "f":
                 continue
             for start in self._ancestors(end)[:-1]:
                 value = self.values[start]
                 if value.shape == self.values[end].shape and value.dtype.kind == "f":
-                    yield (start, end), self.nodes[end].where or f"operation {end}"
+                    yield Stretch(start, end, self.nodes[end].where or f"operation {end}")
 
 
 def _references(argument: Any) -> Iterator[Reference]:
