@@ -31,6 +31,7 @@ SUITE = (  # in the order in which they are read
     "long_range",
     "relu_is_not_free",
     "doctor",
+    "diagnosis",
 )
 HEAD = """# Experiments: what is said of the sigmoid, and what comes out
 

@@ -1,5 +1,8 @@
-"""For those who learn backpropagation: one training step with every number shown."""
+"""For those who learn backpropagation: one training step with every number shown, and checks that know the mistake."""
 
+from gradlab.learn.check import check_file, check_object
+from gradlab.learn.optimizercheck import check_optimizer
 from gradlab.learn.trace import Explanation, explain
+from gradlab.learn.verdict import Verdict
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "Verdict", "check_file", "check_object", "check_optimizer", "explain"]

@@ -85,15 +85,7 @@ def _parse(target: str) -> tuple[str, str, str]:
 def _check(path: str, name: str, arguments: str, like: str) -> dict[str, Any]:
     """Load, make and check it; return a Verdict's fields."""
     module = load_file(path)
-    subject = _make(module, path, name, arguments)
-    warnings.simplefilter("ignore")  # the numbers are judged, not the way to them
-    try:
-        with np.errstate(all="ignore"):
-            return asdict(_verdict(subject, path, name, like))
-    except UnusableFileError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
-        raise FailedCodeError(describe(error, path)) from None
+    return asdict(check_object(_make(module, path, name, arguments), like, name=name, path=path))
 
 
 def _make(module: Any, path: str, name: str, arguments: str) -> Any:
@@ -179,6 +171,40 @@ def _check_methods(cls: type, line: str) -> None:
         missing = [a for a, b in either if all(getattr(cls, n) is getattr(Loss, n) for n in (a, b))]
     if missing and kind != "optimizer":
         raise UnusableFileError(f"{line}{cls.__name__} has no {' and no '.join(missing)}, which a {kind} needs")
+
+
+def check_object(subject: Any, like: str = "", *, name: str = "", path: str = "") -> Verdict:
+    """Check a layer, activation, loss or optimizer that is there already, in this process.
+
+    Parameters
+    ----------
+    subject : object
+    like : str
+        As for `check_file`.
+    name, path : str
+        What to call it, and where it stands, in sentences.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    UnusableFileError
+        As for `check_file`.
+    FailedCodeError
+        If its code raises an error.
+    """
+    name = name or type(subject).__name__
+    path = path or inspect.getsourcefile(type(subject)) or name
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # the numbers are judged, not the way to them
+            return _verdict(subject, path, name, like)
+    except UnusableFileError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
+        raise FailedCodeError(describe(error, path)) from None
 
 
 def _verdict(subject: Any, path: str, name: str, like: str) -> Verdict:
