@@ -1,5 +1,7 @@
 """For those who learn backpropagation: one training step with every number shown."""
 
-from gradlab.learn.trace import Explanation, explain
+from gradlab.learn.diagram import Diagram, diagram
+from gradlab.learn.explanation import Explanation
+from gradlab.learn.trace import explain
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Diagram", "Explanation", "diagram", "explain"]
