@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,12 +26,13 @@ DIGITS = 3
 BLUE, ORANGE = "#1f6fb4", "#d1660a"  # positive and negative; the colour-blind tell them apart too
 INK, GREY, PALE, PAPER = "#1a1a1a", "#767676", "#ececec", "#ffffff"
 PITCH, GAP, ROW = 210.0, 120.0, 108.0  # from column to column, across a gap, and from unit to unit
-RADIUS, RING, LINE = 26.0, 8.0, 7.0  # of a unit; the widest ring; the widest line
+RADIUS, RING = 26.0, 8.0  # of a unit; the widest ring
+LINE, THINNEST = 7.0, 0.6  # the widest line, and that of a weight of 0
 MARGIN, HEAD, FOOT = 24.0, 118.0, 22.0  # FOOT is one line of the legend
 NARROWEST = 704.0  # so that the legend fits
 LETTER = 0.6  # width of a letter, in font sizes
 APART = 16.0  # least distance between two numbers, one above the other
-MOST_NUMBERS = 12  # of the lines between two columns
+MOST_NUMBERS = 9  # of the lines between two columns
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,13 @@ def draw(step: WorkedStep, sample: int | None = None) -> str:
 
 @dataclass
 class _Column:
-    """One layer, or a Dense and the activation behind it: which arrays it shows, and which units of them."""
+    """One layer, or a Dense and the activation behind it: which arrays it shows, which units of them, and where."""
 
     first: int  # the tape's index of what its delta is by
     last: int  # the tape's index of what it gives
-    units: list[int]
+    units: list[int] = field(default_factory=list)
     x: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.heights: dict[int, float] = {}  # of the units
+    heights: dict[int, float] = field(default_factory=dict)  # of the units
 
 
 class _Drawing:
@@ -128,52 +128,52 @@ class _Drawing:
 
     def __init__(self, step: WorkedStep, sample: int):
         self.step, self.sample = step, sample
-        every = self._columns()
-        self.left_out = max(len(every) - MOST_COLUMNS, 0)
-        ends = MOST_COLUMNS // 2 if self.left_out else len(every)
-        self.left_out += self.left_out > 0  # the ends are one column less than what fits
-        self.before_gap, self.behind_gap = every[:ends], every[ends + self.left_out :] if self.left_out else []
+        every, ends = self._chosen(), MOST_COLUMNS // 2
+        deep = len(every) > MOST_COLUMNS
+        self.before_gap, self.behind_gap = (every[:ends], every[-ends:]) if deep else (every, [])
         self.columns = self.before_gap + self.behind_gap
-        rows = max(len(column.units) for column in self.columns)
-        more = any(len(column.units) < self._width(column) for column in self.columns)
-        self.bottom = HEAD + rows * ROW + (FOOT if more else 0.0)
-        across = PITCH * (len(self.columns) - 1) + (GAP if self.left_out else 0.0)
-        self.width = max(across + PITCH, NARROWEST)
-        x = (self.width - across) / 2.0
-        for place, column in enumerate(self.columns):
-            if self.left_out and place == len(self.before_gap):
-                x += GAP
-            column.x = x + PITCH * place
-            top = HEAD + (rows - len(column.units)) * ROW / 2.0 + ROW / 2.0
-            column.heights = {unit: top + ROW * i for i, unit in enumerate(column.units)}
-        weights = [abs(w) for _, _, links in self._weights() for _, _, w, _ in links]
+        self._place()
+        weights = [abs(weight) for _, _, links in self._weights() for _, _, weight, _ in links]
         self.widest_line = max(weights, default=0.0)
-        self.widest_ring = max(abs(self._delta(c, unit)) for c in self.columns for unit in c.units)
-        self.legend = list(self._legend())
-        self.height = self.bottom + FOOT * (len(self.legend) + 1) + MARGIN
+        self.widest_ring = max(abs(self._delta(column, unit)) for column in self.columns for unit in column.units)
+        legend = list(self._legend())
+        self.height = self.bottom + FOOT * (len(legend) + 1) + MARGIN
+        box = f"0 0 {self.width:g} {self.height:g}"
+        self.root = ElementTree.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": box})
+        self._draw(legend)
 
-    def _columns(self) -> list[_Column]:
+    def _chosen(self) -> list[_Column]:
         """Fold each Dense with the activation behind it, then choose the units, from the last column to the first."""
-        columns, i, layers = [_Column(0, 0, [])], 0, self.step.layers
+        columns, i, layers = [_Column(0, 0)], 0, self.step.layers
         while i < len(layers):
             folded = type(layers[i]) is Dense and any(isinstance(layer, Activation) for layer in layers[i + 1 : i + 2])
-            columns.append(_Column(i + 1, i + 1 + folded, []))
+            columns.append(_Column(i + 1, i + 1 + folded))
             i += 1 + folded
-        follows: list[int] = []
+        follows: list[int] = []  # the units behind a layer that keeps them apart
         for column in reversed(columns):
-            column.units = follows or self._largest(column)
-            own = layers[column.first - 1] if column.first else None
-            follows = column.units if own is not None and (acts_unit_by_unit(own) or type(own) is Residual) else []
+            deltas = np.abs(self.step.deltas[column.first][self.sample])
+            column.units = follows or sorted(np.argsort(-deltas, kind="stable")[:MOST_UNITS].tolist())
+            layer = layers[column.first - 1] if column.first else None
+            apart = layer is not None and (acts_unit_by_unit(layer) or type(layer) is Residual)
+            follows = column.units if apart else []
         return columns
 
-    def _largest(self, column: _Column) -> list[int]:
-        deltas = np.abs(self.step.deltas[column.first][self.sample])
-        return sorted(np.argsort(-deltas, kind="stable")[:MOST_UNITS].tolist())
+    def _place(self) -> None:
+        """Give every column and unit its place."""
+        rows = max(len(column.units) for column in self.columns)
+        more = any(self._hidden(column) for column in self.columns)
+        self.bottom = HEAD + rows * ROW + (FOOT if more else 0.0)
+        across = PITCH * (len(self.columns) - 1) + (GAP if self.behind_gap else 0.0)
+        self.width = max(across + PITCH, NARROWEST)
+        for i, column in enumerate(self.columns):
+            column.x = (self.width - across) / 2.0 + PITCH * i + (GAP if i >= len(self.before_gap) else 0.0)
+            top = HEAD + (rows - len(column.units) + 1) * ROW / 2.0
+            column.heights = {unit: top + ROW * j for j, unit in enumerate(column.units)}
 
     # --- numbers ---------------------------------------------------------------------------------------------------
 
-    def _width(self, column: _Column) -> int:
-        return int(self.step.tape[column.last].shape[1])
+    def _hidden(self, column: _Column) -> int:
+        return int(self.step.tape[column.last].shape[1]) - len(column.units)
 
     def _value(self, column: _Column, unit: int) -> float:
         return float(self.step.tape[column.last][self.sample, unit])
@@ -204,203 +204,174 @@ class _Drawing:
 
     def svg(self) -> str:
         """Write the document."""
-        size = {"width": f"{self.width:g}", "height": f"{self.height:g}"}
-        self.root = ElementTree.Element(
-            "svg",
-            {
-                "xmlns": "http://www.w3.org/2000/svg",
-                "viewBox": f"0 0 {self.width:g} {self.height:g}",
-                **size,
-                "role": "img",
-                "font-family": "Helvetica, Arial, sans-serif",
-                "fill": INK,
-            },
-        )
-        row, n = self.step.rows[self.sample], len(self.step.rows)
-        ElementTree.SubElement(self.root, "title").text = f"The network in one training step, for sample {row}"
-        ElementTree.SubElement(self.root, "rect", {**size, "fill": PAPER})
-        self._captions(row, n)
+        ElementTree.indent(self.root)
+        return ElementTree.tostring(self.root, encoding="unicode") + "\n"
+
+    def _add(
+        self, tag: str, parent: ElementTree.Element | None = None, **attributes: str | float
+    ) -> ElementTree.Element:
+        """Add an element; an attribute is spelled with _ for -, and one behind a word of Python's."""
+        shown = {
+            name.rstrip("_").replace("_", "-"): value if isinstance(value, str) else f"{value:.6g}"
+            for name, value in attributes.items()
+        }
+        return ElementTree.SubElement(self.root if parent is None else parent, tag, shown)
+
+    def _text(
+        self, x: float, y: float, text: str, parent: ElementTree.Element | None = None, **more: str | float
+    ) -> None:
+        attributes = {"font_size": 12.0, "text_anchor": "middle", **more}
+        self._add("text", parent, x=x, y=y, **attributes).text = text
+
+    def _over_lines(
+        self, x: float, y: float, text: str, parent: ElementTree.Element | None = None, fill: str = INK
+    ) -> None:
+        halo: dict[str, Any] = {
+            "stroke": PAPER,
+            "stroke_width": 4.0,
+            "stroke_linejoin": "round",
+            "paint_order": "stroke",
+        }
+        self._text(x, y, text, parent, font_size=11.0, fill=fill, **halo)
+
+    def _line(self, x1: float, y1: float, x2: float, y2: float, stroke: str, stroke_width: float, **more: Any) -> None:
+        self._add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke, stroke_width=stroke_width, **more)
+
+    def _draw(self, legend: Sequence[tuple[Callable[[float, float], None], str]]) -> None:
+        """Draw everything, what lies below first."""
+        font = {"font-family": "Helvetica, Arial, sans-serif", "fill": INK}
+        self.root.attrib |= {"width": f"{self.width:g}", "height": f"{self.height:g}", "role": "img", **font}
+        self._add("title").text = f"The network in one training step, for sample {self.step.rows[self.sample]}"
+        self._add("rect", width=self.width, height=self.height, fill=PAPER)
+        self._captions()
         for left, right in self._neighbours():
             self._link(left, right)
         for left, right, links in self._weights():
             self._lines(left, right, links)
-        if self.left_out:
+        if self.behind_gap:
             self._gap()
         for column in self.columns:
             self._heading(column)
             for unit in column.units:
                 self._unit(column, unit)
-            hidden = self._width(column) - len(column.units)
-            if hidden:
-                self._text(column.x, max(column.heights.values()) + 68.0, f"… {hidden} more", fill=GREY)
-        for i, (mark, words) in enumerate(self.legend):
+            if self._hidden(column):
+                below = max(column.heights.values()) + 68.0
+                self._text(column.x, below, f"… {self._hidden(column)} more", fill=GREY)
+        for i, (mark, words) in enumerate(legend):
             y = self.bottom + FOOT * (i + 1.5)
             mark(MARGIN + 22.0, y)
-            self._text(MARGIN + 54.0, y + 4.0, words, anchor="start")
-        ElementTree.indent(self.root)
-        return ElementTree.tostring(self.root, encoding="unicode") + "\n"
+            self._text(MARGIN + 54.0, y + 4.0, words, text_anchor="start")
 
-    def _text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float = 12.0,
-        anchor: str = "middle",
-        parent: ElementTree.Element | None = None,
-        **more: str,
-    ) -> None:
-        attributes = {"x": f"{x:.2f}", "y": f"{y:.2f}", "font-size": f"{size:g}", "text-anchor": anchor}
-        attributes |= {name.replace("_", "-"): value for name, value in more.items()}
-        ElementTree.SubElement(self.root if parent is None else parent, "text", attributes).text = text
-
-    def _halo(self, x: float, y: float, text: str, parent: ElementTree.Element | None = None, **more: str) -> None:
-        """Write over lines."""
-        halo = {"stroke": PAPER, "stroke_width": "4", "stroke_linejoin": "round", "paint_order": "stroke"}
-        self._text(x, y, text, size=11.0, parent=parent, **halo, **more)
-
-    def _captions(self, row: int, n: int) -> None:
+    def _captions(self) -> None:
         step, s = self.step, self.sample
+        row, n = step.rows[s], len(step.rows)
         batch = f"{f', row {s}' * (s != row)} of a batch of {n}" if n > 1 else ", alone in its batch"
         own = float(step.loss.value(step.tape[-1][s : s + 1], step.y[s : s + 1]))
+        title = f"One training step, sample {row}{batch}"
         losses = f"Its loss is {_short(own)}" + (f"; the batch's, L, is {_short(step.value)}" if n > 1 else "")
-        self._text(
-            MARGIN,
-            MARGIN + 8.0,
-            f"One training step, sample {row}{batch}",
-            size=15.0,
-            anchor="start",
-            font_weight="bold",
-        )
-        self._text(MARGIN, MARGIN + 28.0, losses, anchor="start")
+        self._text(MARGIN, MARGIN + 8.0, title, font_size=15.0, text_anchor="start", font_weight="bold")
+        self._text(MARGIN, MARGIN + 28.0, losses, text_anchor="start")
 
     def _heading(self, column: _Column) -> None:
         """Say above a column what it is, what fills its units, and what rings them."""
         step, layers = self.step, self.step.layers[max(column.first - 1, 0) : column.last]
         title = ", ".join(map(repr, layers)) or "input"
         name, by = (step.symbol(i, ()).show("text") for i in (column.last, column.first))
-        gives = f"fill {name}"
+        fill = f"fill {name}"
         if column.last > column.first and isinstance(layers[-1], Activation):
-            gives += f" = {function_of(layers[-1])[0]}({by})"
-        group = ElementTree.SubElement(self.root, "g")
-        ElementTree.SubElement(group, "title").text = title
+            fill += f" = {function_of(layers[-1])[0]}({by})"
+        group = self._add("g")
+        self._add("title", group).text = title
         most = int((PITCH - 20.0) / 12.0 / LETTER)
-        for i, (text, weight) in enumerate(((title, "bold"), (gives, "normal"), (f"ring dL/d{by}", "normal"))):
+        for i, text in enumerate((title, fill, f"ring dL/d{by}")):
             short = text if len(text) <= most else f"{text[: most - 1]}…"
-            self._text(column.x, MARGIN + 52.0 + 16.0 * i, short, parent=group, font_weight=weight)
+            self._text(column.x, MARGIN + 52.0 + 16.0 * i, short, group, font_weight="normal" if i else "bold")
 
     def _unit(self, column: _Column, unit: int) -> None:
-        step, x, y = self.step, column.x, column.heights[unit]
+        """Draw a unit: its name and bias above it, its value in it, its delta round it and below."""
+        step, x, y, entry = self.step, column.x, column.heights[unit], (self.sample, unit)
         value, delta = self._value(column, unit), self._delta(column, unit)
-        entry = (self.sample, unit)
         name = step.symbol(column.last, entry).show("text")
-        exact = [f"{name} = {_exact(value)}"]
-        if column.last > column.first:
-            exact.append(f"{step.symbol(column.first, entry).show('text')} = {_exact(step.tape[column.first][entry])}")
-        exact.append(f"{step.symbol(column.first, entry, True).show('text')} = {_exact(delta)}")
+        exact = {name: value, step.symbol(column.first, entry).show("text"): step.tape[column.first][entry]}
+        exact[step.symbol(column.first, entry, True).show("text")] = delta
         dense = self._dense(column)
         if dense is not None:
             i, layer = dense
-            bias = step.parameter(f"{i}.b", (0, unit)).show("text")
-            exact.append(f"{bias} = {_exact(layer.b[0, unit])}")
+            exact[step.parameter(f"{i}.b", (0, unit)).show("text")] = layer.b[0, unit]
             name += f"  b {_short(layer.b[0, unit])}"
         if column is self.columns[-1]:
-            for i, text in enumerate(("target", _short(step.y[entry]))):
-                self._text(x + RADIUS + RING + 8.0, y - 3.0 + 14.0 * i, text, size=11.0, anchor="start")
-        group = ElementTree.SubElement(self.root, "g", {"class": "unit"})
-        ElementTree.SubElement(group, "title").text = "\n".join(exact)
+            for line, text in enumerate(("target", _short(step.y[entry]))):
+                at = x + RADIUS + RING + 8.0, y - 3.0 + 14.0 * line
+                self._text(*at, text, font_size=11.0, text_anchor="start")
+        group = self._add("g", class_="unit")
+        self._add("title", group).text = "\n".join(f"{what} = {_exact(number)}" for what, number in exact.items())
+        self._add("circle", group, cx=x, cy=y, r=RADIUS + RING, fill=PAPER)
         ring = RING * _share(delta, self.widest_ring)
-        place = {"cx": f"{x:.2f}", "cy": f"{y:.2f}"}
-        back = {**place, "r": f"{RADIUS + RING:g}", "fill": PAPER}
-        ElementTree.SubElement(group, "circle", back)
         if ring:
-            around = {"r": f"{RADIUS + ring / 2.0:.3f}", "stroke": _colour(delta), "stroke-width": f"{ring:.3f}"}
-            ElementTree.SubElement(group, "circle", {**place, **around, "fill": "none", "class": "ring"})
-        most = max(abs(self._value(column, u)) for u in column.units)
-        disc = {"r": f"{RADIUS:g}", "fill": _tint(value, most), "stroke": GREY, "stroke-width": "1"}
-        ElementTree.SubElement(group, "circle", {**place, **disc})
+            style: dict[str, Any] = {"fill": "none", "stroke": _colour(delta), "stroke_width": ring}
+            self._add("circle", group, class_="ring", cx=x, cy=y, r=RADIUS + ring / 2.0, **style)
+        tint = _tint(value, max(abs(self._value(column, each)) for each in column.units))
+        self._add("circle", group, cx=x, cy=y, r=RADIUS, fill=tint, stroke=GREY, stroke_width=1.0)
         text = _short(value)
-        self._text(x, y + 4.0, text, size=min(12.0, 2.0 * (RADIUS - 2.0) / LETTER / len(text)), parent=group)
-        self._halo(x, y - RADIUS - RING - 5.0, name, group)
-        self._halo(x, y + RADIUS + RING + 13.0, _short(delta), group, fill=_colour(delta) if delta else INK)
+        self._text(x, y + 4.0, text, group, font_size=min(12.0, 2.0 * (RADIUS - 2.0) / LETTER / len(text)))
+        self._over_lines(x, y - RADIUS - RING - 5.0, name, group)
+        self._over_lines(x, y + RADIUS + RING + 13.0, _short(delta), group, _colour(delta) if delta else INK)
 
     def _lines(self, left: _Column, right: _Column, links: list[tuple[int, int, float, float]]) -> None:
         """Draw the weights, the smallest first, and their numbers where there is room for all."""
-        i = right.first - 1
         for j, k, weight, gradient in sorted(links, key=lambda link: abs(link[2])):
-            group = ElementTree.SubElement(self.root, "g", {"class": "weight"})
-            of, by = (self.step.parameter(f"{i}.W", (j, k), derivative).show("text") for derivative in (False, True))
-            ElementTree.SubElement(group, "title").text = f"{of} = {_exact(weight)}\n{by} = {_exact(gradient)}"
+            group = self._add("g", class_="weight")
+            names = (self.step.parameter(f"{right.first - 1}.W", (j, k), by).show("text") for by in (False, True))
+            exact = zip(names, (weight, gradient), strict=True)
+            self._add("title", group).text = "\n".join(f"{what} = {_exact(number)}" for what, number in exact)
             share = _share(weight, self.widest_line)
-            width = 0.6 + (LINE - 0.6) * share
-            style = {
-                "stroke": _colour(weight),
-                "stroke-width": f"{width:.3f}",
-                "stroke-opacity": f"{0.3 + 0.6 * share:.3f}",
-            }
-            ElementTree.SubElement(group, "line", {**_ends(left, j, right, k), **style})
+            ends = left.x, left.heights[j], right.x, right.heights[k]
+            width = THINNEST + (LINE - THINNEST) * share
+            self._line(*ends, _colour(weight), width, parent=group, stroke_opacity=0.3 + 0.6 * share)
         for way in (0.4, 0.5, 0.6) if len(links) <= MOST_NUMBERS else ():
             x = (1.0 - way) * left.x + way * right.x
             heights = [(1.0 - way) * left.heights[j] + way * right.heights[k] for j, k, _, _ in links]
             if all(below - above >= APART for above, below in pairwise(sorted(heights))):
                 for y, (_, _, weight, _) in zip(heights, links, strict=True):
-                    self._number(x, y, weight)
+                    text = _short(weight)
+                    half = len(text) * 11.0 * LETTER / 2.0
+                    self._add("rect", x=x - half, y=y - 7.0, width=2.0 * half, height=14.0, rx=3.0, fill=PAPER)
+                    self._text(x, y + 4.0, text, font_size=11.0, fill=_colour(weight))
                 return
-
-    def _number(self, x: float, y: float, weight: float) -> None:
-        """Write a weight on its line."""
-        text = _short(weight)
-        half = len(text) * 11.0 * LETTER / 2.0
-        box = {"x": f"{x - half:.2f}", "y": f"{y - 7.0:.2f}", "width": f"{2.0 * half:.2f}", "height": "14", "rx": "3"}
-        ElementTree.SubElement(self.root, "rect", {**box, "fill": PAPER})
-        self._text(x, y + 4.0, text, size=11.0, fill=_colour(weight))
 
     def _link(self, left: _Column, right: _Column) -> None:
         """Draw what leads from column to column without a weight: a band from all to all, or lines between units."""
-        i = right.first - 1
-        layer = self.step.layers[i]
-        if type(layer) is Dense:
-            return
-        if not acts_unit_by_unit(layer):
-            (a, b), (c, d) = ((min(col.heights.values()), max(col.heights.values())) for col in (left, right))
+        layer = self.step.layers[right.first - 1]
+        if self._kind(right) == "band":
             start, end = left.x + RADIUS + RING + 8.0, right.x - RADIUS - RING - 8.0
-            corners = [(start, a - RADIUS), (end, c - RADIUS), (end, d + RADIUS), (start, b + RADIUS)]
-            points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
-            ElementTree.SubElement(self.root, "polygon", {"points": points, "fill": PALE})
-        if acts_unit_by_unit(layer) or type(layer) is Residual:
+            (a, b), (c, d) = ((min(each.heights.values()), max(each.heights.values())) for each in (left, right))
+            corners = (start, a - RADIUS), (end, c - RADIUS), (end, d + RADIUS), (start, b + RADIUS)
+            self._add("polygon", points=" ".join(f"{x:g},{y:g}" for x, y in corners), fill=PALE)
+        if self._kind(right) == "units" or type(layer) is Residual:
             for unit in right.units:
-                style = {"stroke": GREY, "stroke-width": "1.5"}
-                ElementTree.SubElement(self.root, "line", {**_ends(left, unit, right, unit), **style})
+                self._line(left.x, left.heights[unit], right.x, right.heights[unit], GREY, 1.5)
 
     def _gap(self) -> None:
+        """Say which layers are left out."""
         x = (self.before_gap[-1].x + self.behind_gap[0].x) / 2.0
-        y = (HEAD + self.bottom) / 2.0
-        for side in (-1.0, 1.0):
-            at = f"{x + side * GAP / 2.0:.2f}"
-            style = {"stroke": GREY, "stroke-width": "1.5", "stroke-dasharray": "6 6"}
-            ElementTree.SubElement(
-                self.root, "line", {"x1": at, "x2": at, "y1": f"{HEAD:g}", "y2": f"{self.bottom:g}", **style}
-            )
+        for side in (x - GAP / 2.0, x + GAP / 2.0):
+            self._line(side, HEAD, side, self.bottom, GREY, 1.5, stroke_dasharray="6 6")
         first, last = self.before_gap[-1].last, self.behind_gap[0].first - 2
         for i, text in enumerate(("⋯", f"layers {first} to {last}", "are left out")):
-            self._text(x, y + 18.0 * i - 18.0, text, fill=GREY)
+            self._text(x, (HEAD + self.bottom) / 2.0 + 18.0 * (i - 1), text, fill=GREY)
 
     # --- legend ----------------------------------------------------------------------------------------------------
 
     def _legend(self) -> Iterator[tuple[Callable[[float, float], None], str]]:
         """Yield what draws each mark, and what it means."""
         kinds = {self._kind(right) for _, right in self._neighbours()}
+        line, ring = (f"the widest is {_short(widest)} in size" for widest in (self.widest_line, self.widest_ring))
+        fill = "fill: what the unit gives, the number in it; the deeper the larger within its column"
         yield self._rules(9.0, BLUE, ORANGE), "blue: positive; orange: negative. Point at a mark for its exact numbers"
         if "weights" in kinds:
-            widest = f"the widest is {_short(self.widest_line)} in size"
-            yield self._rules(3.0, BLUE, ORANGE), f"line: a weight, the wider the larger; {widest}; b is a bias"
-        yield (
-            self._discs(ring=False),
-            "fill: what the unit gives, the number in it; the deeper the larger within its column",
-        )
-        widest = f"the widest is {_short(self.widest_ring)} in size"
-        yield self._discs(ring=True), f"ring: its delta, the derivative of L, the number below; {widest}"
+            yield self._rules(3.0, BLUE, ORANGE), f"line: a weight, the wider the larger; {line}; b is a bias"
+        yield self._discs(ring=False), fill
+        yield self._discs(ring=True), f"ring: its delta, the derivative of L, the number below; {ring}"
         if "units" in kinds:
             yield self._rules(1.5, GREY), "grey line: from unit to unit, without a weight"
         if "band" in kinds:
@@ -410,29 +381,21 @@ class _Drawing:
         def draw_at(x: float, y: float) -> None:
             each = 44.0 / len(colours)
             for i, colour in enumerate(colours):
-                left = x - 22.0 + each * i
-                ends = {"x1": f"{left:.2f}", "y1": f"{y:.2f}", "x2": f"{left + each:.2f}", "y2": f"{y:.2f}"}
-                ElementTree.SubElement(self.root, "line", {**ends, "stroke": colour, "stroke-width": f"{width:g}"})
+                self._line(x - 22.0 + each * i, y, x - 22.0 + each * (i + 1), y, colour, width)
 
         return draw_at
 
     def _discs(self, ring: bool) -> Callable[[float, float], None]:
         def draw_at(x: float, y: float) -> None:
-            for side, sign in ((-11.0, 1.0), (11.0, -1.0)):
-                style = {"fill": "none" if ring else _tint(sign, 1.0), "stroke": _colour(sign) if ring else GREY}
-                place = {"cx": f"{x + side:.2f}", "cy": f"{y:.2f}", "r": "7", "stroke-width": "4" if ring else "1"}
-                ElementTree.SubElement(self.root, "circle", {**place, **style})
+            for at, sign in ((x - 11.0, 1.0), (x + 11.0, -1.0)):
+                fill, stroke = ("none", _colour(sign)) if ring else (_tint(sign, 1.0), GREY)
+                self._add("circle", cx=at, cy=y, r=7.0, fill=fill, stroke=stroke, stroke_width=4.0 if ring else 1.0)
 
         return draw_at
 
     def _kind(self, right: _Column) -> str:
         layer = self.step.layers[right.first - 1]
         return "weights" if type(layer) is Dense else "units" if acts_unit_by_unit(layer) else "band"
-
-
-def _ends(left: _Column, j: int, right: _Column, k: int) -> dict[str, str]:
-    ends = {"x1": left.x, "y1": left.heights[j], "x2": right.x, "y2": right.heights[k]}
-    return {name: f"{at:.2f}" for name, at in ends.items()}
 
 
 def _short(value: float) -> str:
