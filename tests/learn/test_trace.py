@@ -507,6 +507,15 @@ def test_float32_is_worked_in_float64_and_says_so():
     assert "The network is in float32" in str(explanation)
 
 
+@pytest.mark.parametrize("kind", [SGD, RMSProp, AdamW])
+def test_what_an_optimizer_holds_in_float32_is_no_mismatch(kind):
+    network = Network(mlp([2, 2, 1]), dtype=np.float32)
+    optimizer = kind(0.1, 0.9)
+    list(train(network, BinaryCrossEntropy(), optimizer, X, Y, epochs=3, batch_size=4))
+    assert explain(network, BinaryCrossEntropy(), X, Y, optimizer=optimizer).mismatches == []
+    assert all(a.dtype == np.float32 for a in vars(optimizer).values() if isinstance(a, np.ndarray))
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -98,7 +98,7 @@ def explain(
         raise ValueError(f"optimizer: {optimizer!r} is not an Optimizer")
     check_precision(precision)
     step = WorkedStep(network, loss, x, y, samples)
-    optimizer = SGD(0.1) if optimizer is None else copy.deepcopy(optimizer)
+    optimizer = SGD(0.1) if optimizer is None else _in_float64(optimizer)
     sections = [*_forward(step), _loss(step), *_backward(step)]
     if not step.whole:
         sections.insert(0, _overview(step))
@@ -113,6 +113,15 @@ def explain(
     batch = f"sample {step.rows[0]}" if len(step.rows) == 1 else f"a batch of {len(step.rows)} samples"
     title = f"One training step of {step.network!r} on {batch}, with {loss!r}"
     return Explanation(title, sections, notes, precision, picture)
+
+
+def _in_float64(optimizer: Optimizer) -> Optimizer:
+    """Copy an optimizer; what it holds of earlier steps becomes as precise as the step that is worked."""
+    own = copy.deepcopy(optimizer)
+    for name, array in vars(own).items():
+        if isinstance(array, np.ndarray):
+            vars(own)[name] = array.astype(np.float64)
+    return own
 
 
 def check_precision(precision: int) -> None:
