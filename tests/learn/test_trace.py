@@ -284,6 +284,16 @@ def test_the_update_is_the_textbook_s_from_whatever_the_optimizer_holds(name, pe
     assert any(line.symbol.letter == "m" for line in explanation.lines) == ("adam" in name or name == "epsilon hat")
 
 
+def test_what_is_squared_stands_in_brackets():
+    explanation = explain(Network(mlp([2, 2, 1]), seed=0), BinaryCrossEntropy(), X, Y, optimizer=RMSProp())
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "v'(b2[0])"]
+    assert line.formula.symbols("text") == "decay·v(b2[0]) + (1 − decay)·(dL/db2[0])²"
+    assert r"(\frac{\partial L}{\partial b^{(2)}_{0}})^2" in line.formula.symbols("latex")
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "v'(W1[1,0])"]
+    assert line.value > 0.0
+    assert re.fullmatch(r"0\.9·0 \+ \(1 − 0\.9\)·(\(−[\d.]+\)|[\d.]+)²", line.formula.numbers("text", 4))
+
+
 def test_nothing_that_is_given_changes():
     network, optimizer = Network(mlp([2, 3, 1], dropout=0.2, batch_norm=True), seed=0), Adam()
     params, grads, state = network.params.copy(), network.grads.copy(), network.state.copy()
@@ -474,7 +484,7 @@ def test_html_is_one_sound_page_without_scripts_or_links(case):
     }
     assert "http" not in page
     assert explanation._repr_html_() in page
-    assert "∂<i>L</i>/∂<i>W</i><sup>(1)</sup><sub>" in page
+    assert "∂<i>L</i>/\N{WORD JOINER}∂<i>W</i><sup>(1)</sup><sub>" in page
 
 
 def test_markdown_is_latex_in_tables(case):

@@ -19,6 +19,7 @@ LATEX = {
     "Δ": r"\Delta ",
     "σ": r"\sigma",
 }
+TOGETHER = "\N{WORD JOINER}"  # no line ends here
 HTML = {"²": "<sup>2</sup>"}
 BRACKETS = {  # that stand round something, and are written another way in each style
     "√(": {"text": "√(", "latex": r"\sqrt{", "html": "√("},
@@ -34,8 +35,6 @@ LETTERS = {  # with a shape of their own
     "c2": {"latex": "c_2", "html": "<i>c</i><sub>2</sub>"},
     "epsilon": {"latex": r"\varepsilon", "html": "<i>ε</i>"},
     "gamma": {"latex": r"\gamma", "html": "<i>γ</i>"},
-    "l1": {"latex": r"l_1", "html": "<i>l</i><sub>1</sub>"},
-    "l2": {"latex": r"l_2", "html": "<i>l</i><sub>2</sub>"},
     "xhat": {"latex": r"\hat{x}", "html": "<i>x̂</i>"},
 }
 
@@ -81,7 +80,7 @@ class Symbol:
         up = (f"({self.layer})" if self.layer else "") + ("′" if self.after else "")
         name = self._letter(style) + (f"<sup>{up}</sup>" if up else "")
         name += (f"<sub>{entry}</sub>" if entry else "") + owner
-        return f"∂<i>L</i>/∂{name}" if self.derivative else name
+        return f"∂<i>L</i>/{TOGETHER}∂{name}" if self.derivative else name
 
     def _letter(self, style: str) -> str:
         if self.letter in LETTERS:
@@ -165,7 +164,11 @@ class Formula:
                 written.append(_glue(piece, style))
             else:
                 shown = piece[0].show(style)
-                written.append(f"{{{shown}}}" if raised and style == "latex" else shown)  # it has an index up there
+                if raised and piece[0].derivative:
+                    shown = f"({shown})"
+                elif raised and style == "latex":  # it may have an index up there already
+                    shown = f"{{{shown}}}"
+                written.append(shown)
         return "".join(written)
 
     def numbers(self, style: str, precision: int | None) -> str:

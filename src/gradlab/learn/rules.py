@@ -203,8 +203,10 @@ def _spread(step: WorkedStep, i: int, layer: BatchNorm, entry: Entry) -> Formula
 def _xhat(step: WorkedStep, i: int, layer: BatchNorm, entry: Entry) -> Formula:
     """Return what is left of an input without the batch's mean and variance."""
     x = step.tape[i][:, entry[1]]
-    value = (x[entry[0]] - np.mean(x)) / math.sqrt(np.var(x) + layer.epsilon)
-    return named(Symbol("xhat", step.number(i), entry), value)
+    spread = math.sqrt(np.var(x) + layer.epsilon)
+    xhat = named(Symbol("xhat", step.number(i), entry), (x[entry[0]] - np.mean(x)) / spread)
+    xhat.size = (abs(x[entry[0]]) + np.mean(np.abs(x))) / spread  # as that of the difference it comes from
+    return xhat
 
 
 def _scalar(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[float], float]:
