@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -399,3 +400,39 @@ def test_explain_says_where_training_diverged_before_the_step(small, tmp_path):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("gradlab: training diverged in epoch")
+
+
+# diagram
+
+
+def test_diagram_draws_the_step_to_the_output_or_to_a_file(small, tmp_path):
+    options = [small, "--set", "network.width=3", "--sample", 2, "--sample", 0, "--step", 3]
+    piped = gradlab("diagram", *options, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stderr == ""
+    assert ElementTree.fromstring(piped.stdout).tag.endswith("svg")
+    before = set(tmp_path.iterdir())
+    done = gradlab("diagram", *options, "-o", "net.svg", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "net.svg").read_text("utf-8") == piped.stdout
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "net.svg"}
+    page = gradlab("explain", *options, "--format", "html", cwd=tmp_path).stdout
+    assert piped.stdout.split("viewBox")[1] in page
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-o", "nowhere/net.svg"], "--out nowhere/net.svg: it is a folder, or in a folder that does not exist"),
+        (["-o", "."], "--out .: it is a folder"),
+        (["--sample", "4"], "samples[0]: 4 is not one of the 4 samples"),
+    ],
+)
+def test_diagram_refuses_in_one_sentence(small, arguments, message, tmp_path):
+    before = set(tmp_path.iterdir())
+    done = gradlab("diagram", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert set(tmp_path.iterdir()) == before

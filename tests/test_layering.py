@@ -35,6 +35,7 @@ ALLOWED = {
     },
     "gradlab.cli": {
         "gradlab",
+        "gradlab.files",
         "gradlab.nn",
         "gradlab.flow",
         "gradlab.learn",

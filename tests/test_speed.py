@@ -132,7 +132,7 @@ def test_the_counter_sees_every_call_more(counter):
     plain, penalised = steps_of("W1"), steps_of("W1", l2=0.1)
     for steps in (plain, penalised):
         next(steps)
-    assert counter.of(penalised) == counter.of(plain) + 2  # _Update._adjusted: a product and a sum
+    assert counter.of(penalised) == counter.of(plain) + 2  # Update.gradient: a product and a sum
 
 
 def arrays_of_a_step(**options):

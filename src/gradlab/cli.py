@@ -372,45 +372,93 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 FORMATS = ("text", "markdown", "html", "json")
+StepConfig = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG", help="A TOML file; its first experiment. Without it, a 2-2-1 net on XOR."),
+]
+StepOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.width=2. Repeatable.")
+]
+StepSamples = Annotated[
+    list[int] | None,
+    typer.Option(metavar="N", help="A row to make the batch of, counted from 0. Repeatable; by default the batch."),
+]
+StepIndex = Annotated[int, typer.Option(metavar="K", help="Train K steps first.")]
 
 
 @app.command()
 def explain(
-    config: Annotated[
-        Path | None,
-        typer.Argument(metavar="CONFIG", help="A TOML file; its first experiment. Without it, a 2-2-1 net on XOR."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.width=2. Repeatable.")
-    ] = None,
-    sample: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="A row to make the batch of, counted from 0. Repeatable; by default the batch."),
-    ] = None,
+    config: StepConfig = None,
+    set_: StepOverrides = None,
+    sample: StepSamples = None,
     format_: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How to write it.")] = "text",
     precision: Annotated[int, typer.Option(help="Significant digits; json has all.")] = 4,
-    step: Annotated[int, typer.Option(metavar="K", help="Train K steps first.")] = 0,
+    step: StepIndex = 0,
 ) -> None:
     """Work one training step like a lecture: every rule in symbols, in numbers, and against a central difference.
 
     Looks at the first seed of the first experiment. Exits with 0 whatever the comparison shows, 1 if training diverged,
     2 for a mistake in the arguments or the configuration.
     """
+    from gradlab.lab.config import ConfigError
+    from gradlab.learn import trace
+    from gradlab.nn.checks import not_one_of
+
+    with _mistakes_in_a_step():
+        if format_ not in FORMATS:
+            raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
+        trace.check_precision(precision)
+        arguments, update = _next_step(config, set_ or [], sample, step)
+        explanation = trace.explain(**arguments, **update, precision=precision)
+    if format_ == "text":
+        _print_in_utf_8(explanation.text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    else:
+        _print_in_utf_8(getattr(explanation, format_)())
+
+
+@app.command()
+def diagram(
+    config: StepConfig = None,
+    set_: StepOverrides = None,
+    sample: StepSamples = None,
+    step: StepIndex = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write it; by default to the output.")
+    ] = None,
+) -> None:
+    """Draw the network in one training step, as SVG: activations, deltas and weights by colour and width.
+
+    Looks at the first seed of the first experiment, and shows the sample whose loss has the largest slope. Exits with 1
+    if training diverged or the file could not be written, 2 for a mistake in the arguments or the configuration.
+    """
+    from gradlab import learn
+    from gradlab.files import whole_or_not_at_all
+    from gradlab.lab.config import ConfigError
+
+    with _mistakes_in_a_step():
+        if out is not None and (out.is_dir() or not out.parent.is_dir()):
+            raise ConfigError([f"--out {out}: it is a folder, or in a folder that does not exist; name a file"])
+        arguments, _ = _next_step(config, set_ or [], sample, step)
+        drawing = learn.diagram(**arguments).svg
+    if out is None:
+        _print_in_utf_8(drawing.rstrip("\n"))
+        return
+    with whole_or_not_at_all(out) as file:
+        file.write(drawing.encode())
+
+
+@contextmanager
+def _mistakes_in_a_step() -> Iterator[None]:
+    """Compute as `run` trains; exit with 2 and a line for a mistake, and with 1 where training diverges."""
     from threadpoolctl import threadpool_limits
 
     from gradlab.lab.config import ConfigError
-    from gradlab.learn.trace import check_precision
-    from gradlab.nn.checks import not_one_of, whole
     from gradlab.nn.training import DivergenceError
 
     with _mistakes_named():
         try:
-            if format_ not in FORMATS:
-                raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
-            whole("--step", step, 0)
-            check_precision(precision)
-            with threadpool_limits(1):  # as `run` trains
-                explanation = _explanation(config, set_ or [], sample, precision, step)
+            with threadpool_limits(1):
+                yield
         except ConfigError:
             raise
         except ValueError as error:
@@ -418,27 +466,26 @@ def explain(
         except DivergenceError as error:
             print(f"gradlab: {error}", file=sys.stderr)
             raise typer.Exit(FAILED) from None
-    _print_in_utf8()
-    if format_ == "text":
-        print(explanation.text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
-    else:
-        print(getattr(explanation, format_)())
 
 
-def _print_in_utf8() -> None:
-    """Print in UTF-8 wherever it goes: σ has no place in some other encodings."""
+def _print_in_utf_8(text: str) -> None:
+    """Print what says of itself that it is UTF-8; σ has no place in some other encodings."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
+    print(text)
 
 
-def _explanation(config: Path | None, overrides: Sequence[str], samples: Any, precision: int, index: int) -> Any:
-    """Train `index` steps, as `run` would, and explain the next."""
+def _next_step(
+    config: Path | None, overrides: Sequence[str], samples: Any, index: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train `index` steps, as `run` would; return the network, loss and batch of the next, and what updates it."""
     import numpy as np
 
     from gradlab.lab.config import ConfigError, load_config
-    from gradlab.learn import explain
     from gradlab.nn import SGD, BinaryCrossEntropy, Loss, Network, Optimizer, mlp
+    from gradlab.nn.checks import whole
 
+    whole("--step", index, 0)
     loss: Loss
     optimizer: Optimizer
     if config is None:
@@ -462,7 +509,8 @@ def _explanation(config: Path | None, overrides: Sequence[str], samples: Any, pr
         schedule = build_schedule(training)
         batch = _train_up_to(index, network, loss, optimizer, x, y, training.batch_size, schedule, penalties)
     rows = batch if samples is None else samples
-    return explain(network, loss, x, y, optimizer=optimizer, samples=rows, precision=precision, **penalties)
+    arguments = {"network": network, "loss": loss, "x": x, "y": y, "samples": rows}
+    return arguments, {"optimizer": optimizer, **penalties}
 
 
 def _train_up_to(
@@ -586,13 +634,12 @@ def _judge_file(judge: Callable[[], Any], as_json: bool = False) -> Any:
         except UnusableFileError as error:
             print(f"gradlab: {error}", file=sys.stderr)
             raise typer.Exit(USAGE) from None
-    _print_in_utf8()
     if as_json:
         from dataclasses import asdict
 
-        print(json.dumps(asdict(verdict), ensure_ascii=False))
+        _print_in_utf_8(json.dumps(asdict(verdict), ensure_ascii=False))
     else:
-        print(verdict)
+        _print_in_utf_8(str(verdict))
     if not verdict:
         raise typer.Exit(FAILED)
     return verdict
@@ -675,8 +722,7 @@ def exercise_solution(
 
     with _told_as_usage():
         text = solution_text(name)
-    _print_in_utf8()
-    print(text, end="")
+    _print_in_utf_8(text.rstrip())
 
 
 @contextmanager

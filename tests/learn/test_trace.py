@@ -1,6 +1,7 @@
 """The explanation is read back: every line is computed again from its own text."""
 
 import ast
+import copy
 import json
 import math
 import operator
@@ -14,12 +15,17 @@ from gradlab.learn import explain
 from gradlab.nn import (
     SGD,
     Adam,
+    AdamW,
+    BatchNorm,
     BinaryCrossEntropy,
     Dense,
     Layer,
     Loss,
     Network,
+    Recurrent,
     ReLU,
+    Residual,
+    RMSProp,
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredError,
@@ -36,6 +42,8 @@ FUNCTIONS = {
     "exp": math.exp,
     "log": math.log,
     "abs": abs,
+    "sqrt": math.sqrt,
+    "sign": lambda z: (z > 0.0) - (z < 0.0),
     "relu": lambda z: max(z, 0.0),
     "ReLU": lambda z: max(z, 0.0),
 }
@@ -67,7 +75,7 @@ def worked(text):
             return value, size_a + size_b
         return value, size_a / abs(b) if isinstance(node.op, ast.Div) else OPERATORS[type(node.op)](size_a, size_b)
 
-    plain = text.replace("·", "*").replace("−", "-").replace("²", "**2")
+    plain = text.replace("·", "*").replace("−", "-").replace("²", "**2").replace("^", "**").replace("√", "sqrt")
     return work(ast.parse(plain.strip(), mode="eval").body)
 
 
@@ -77,31 +85,43 @@ def data(n, d, k, seed=0):
     return rng.normal(size=(n, d)), y
 
 
+def recurrent(**options):
+    return [Recurrent(1, 2, **options), Dense(6 if options else 2, 1)]
+
+
 CASES = {
-    "xor": (mlp([2, 2, 1]), BinaryCrossEntropy(), (X, Y), SGD(0.5)),
-    "tanh, two outputs": (mlp([2, 3, 2], "tanh"), SoftmaxCrossEntropy(), data(3, 2, 2), SGD(0.1)),
-    "relu": (mlp([3, 2, 2, 1], "relu"), SquaredError("sigmoid"), data(2, 3, 1), Adam(0.1)),
-    "no hidden layer": (mlp([3, 2]), SquaredError(), data(4, 3, 2), SGD(0.1, momentum=0.9)),
-    "many samples": (mlp([1, 1, 1]), BinaryCrossEntropy(), data(12, 1, 1), SGD(0.1)),
-    "large": (mlp([4, 30, 30, 3], ["sigmoid", "relu"]), SoftmaxCrossEntropy(), data(40, 4, 3), SGD(0.1)),
+    "xor": (mlp([2, 2, 1]), BinaryCrossEntropy(), (X, Y), {"optimizer": SGD(0.5)}),
+    "tanh, two outputs": (mlp([2, 3, 2], "tanh"), SoftmaxCrossEntropy(), data(3, 2, 2), {"l1": 0.01}),
+    "relu": (mlp([3, 2, 2, 1], "relu"), SquaredError("sigmoid"), data(2, 3, 1), {"optimizer": Adam(0.1)}),
+    "no hidden layer": (mlp([3, 2]), SquaredError(), data(4, 3, 2), {"optimizer": SGD(0.1, momentum=0.9), "l2": 0.1}),
+    "many samples": (mlp([1, 1, 1]), BinaryCrossEntropy(), data(12, 1, 1), {"clip_norm": 0.01}),
+    "large": (mlp([4, 30, 30, 3], ["sigmoid", "relu"]), SoftmaxCrossEntropy(), data(40, 4, 3), {"clip_norm": 0.01}),
     "remedies": (
         mlp([4, 16, 16, 1], "tanh", dropout=0.3, batch_norm=True, residual=True),
         BinaryCrossEntropy(),
         data(20, 4, 1),
-        SGD(0.1),
+        {"optimizer": AdamW(0.1)},
     ),
+    "batch norm": (
+        [Dense(2, 2), BatchNorm(2), Tanh(), Residual([Dense(2, 2)]), Dense(2, 1)],
+        BinaryCrossEntropy(),
+        data(3, 2, 1),
+        {"optimizer": Adam(0.1, epsilon_hat=True), "l1": 0.01, "l2": 0.1, "clip_norm": 0.1},
+    ),
+    "last state": (recurrent(), SquaredError(), data(2, 3, 1), {"optimizer": RMSProp(0.1)}),
+    "all states": (recurrent(sequence=True), SquaredError(), data(2, 3, 1), {"optimizer": SGD(0.1, 0.9, True)}),
 }
 
 
 @pytest.fixture(params=CASES)
 def case(request):
-    layers, loss, (x, y), optimizer = CASES[request.param]
-    return Network(layers, seed=1), loss, x, y, optimizer
+    layers, loss, (x, y), options = CASES[request.param]
+    return Network(layers, seed=1), loss, x, y, options
 
 
 def test_every_line_comes_to_its_value_and_every_derivative_to_its_difference(case):
-    network, loss, x, y, optimizer = case
-    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    network, loss, x, y, options = case
+    explanation = explain(network, loss, x, y, **options)
     lines = json.loads(explanation.json())["lines"]
     assert len({line["quantity"] for line in lines}) == len(lines)
     for line in lines:
@@ -115,8 +135,8 @@ def test_every_line_comes_to_its_value_and_every_derivative_to_its_difference(ca
 
 
 def test_the_terminal_s_text_comes_to_its_values_too(case):
-    network, loss, x, y, optimizer = case
-    text = str(explain(network, loss, x, y, optimizer=optimizer, precision=6))
+    network, loss, x, y, options = case
+    text = str(explain(network, loss, x, y, **options, precision=6))
     rows = [line.split("    central")[0] for line in text.splitlines() if re.match(r"    +=", line)]
     checked = 0
     for row in rows:
@@ -187,6 +207,93 @@ def test_the_derivatives_are_pytorch_s():
             assert found[f"dL/dW{number}[{at[0]},{at[1]}]"] == pytest.approx(float(value), rel=1e-10, abs=1e-14)
 
 
+def test_batch_norm_and_what_goes_around_it_are_written_out():
+    network = Network([Dense(2, 2), BatchNorm(2), Residual([Dense(2, 2), Tanh()]), Dense(2, 1)], seed=4)
+    x, t = data(4, 2, 1)
+    explanation = explain(network, BinaryCrossEntropy(), x, t)
+    found = {line.symbol.show("text"): line.value for line in explanation.lines}
+    first, norm, around, last = network.layers
+    z = x @ first.W + first.b
+    mean, variance = z.mean(axis=0), ((z - z.mean(axis=0)) ** 2).mean(axis=0)
+    xhat = (z - mean) / np.sqrt(variance + norm.epsilon)
+    f = np.tanh(xhat @ around.layers[0].W + around.layers[0].b)
+    dz2 = (1 / (1 + np.exp(-((xhat + f) @ last.W + last.b))) - t) / 4
+    dh3 = dz2 @ last.W.T
+    back = (dh3 * (1 - f**2)) @ around.layers[0].W.T
+    dh2 = dh3 + back
+    dz1 = (dh2 - dh2.mean(axis=0) - xhat * (dh2 * xhat).mean(axis=0)) / np.sqrt(variance + norm.epsilon)
+    wanted = {"mean2": mean, "variance2": variance, "xhat2": xhat, "f3": f, "back3": back, "dL/dh2": dh2, "dL/dz1": dz1}
+    wanted |= {"dL/dgamma2": (dh2 * xhat).sum(axis=0), "dL/dbeta2": dh2.sum(axis=0)}
+    for name, array in wanted.items():
+        for at, value in np.ndenumerate(array):
+            assert found[f"{name}[{','.join(map(str, at))}]"] == pytest.approx(value, rel=1e-10, abs=1e-14), name
+    assert {line.words for line in explanation.lines if "BatchNorm" in line.words and not line.formula} == set()
+
+
+OPTIMIZERS = {
+    "momentum": SGD(0.2, momentum=0.8),
+    "nesterov": SGD(0.2, momentum=0.8, nesterov=True),
+    "rmsprop": RMSProp(0.05, decay=0.8, epsilon=1e-4),
+    "adam": Adam(0.05, 0.7, 0.9, 1e-3),
+    "epsilon hat": Adam(0.05, 0.7, 0.9, 1e-3, epsilon_hat=True),
+    "adamw": AdamW(0.05, 0.7, 0.9, 1e-3, weight_decay=0.3),
+    "adamw, masked": AdamW(0.05, 0.7, 0.9, 1e-3, weight_decay=0.3, mask=np.array([1, 1, 1, 1, 0, 0, 0.5, 1, 0])),
+}
+
+
+def textbook(name, o, p, g, m, v, t):
+    """Return parameters and averages after step t, as the papers have it."""
+    if name in ("momentum", "nesterov"):
+        v = 0.8 * v + g
+        return p - 0.2 * (g + 0.8 * v if name == "nesterov" else v), m, v
+    if name == "rmsprop":
+        v = 0.8 * v + 0.2 * g * g
+        return p - 0.05 * g / (np.sqrt(v) + 1e-4), m, v
+    m, v = 0.7 * m + 0.3 * g, 0.9 * v + 0.1 * g * g
+    if name == "epsilon hat":
+        return p - 0.05 * math.sqrt(1 - 0.9**t) / (1 - 0.7**t) * m / (np.sqrt(v) + 1e-3), m, v
+    mask = np.ones_like(p) if getattr(o, "mask", None) is None else o.mask
+    decayed = p - 0.05 * 0.3 * mask * p if name.startswith("adamw") else p
+    return decayed - 0.05 * (m / (1 - 0.7**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-3), m, v
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("penalties", [{}, {"l1": 0.01, "l2": 0.2, "clip_norm": 0.1}, {"clip_norm": 50.0}])
+def test_the_update_is_the_textbook_s_from_whatever_the_optimizer_holds(name, penalties):
+    network, optimizer, loss = Network(mlp([2, 2, 1]), seed=3), copy.deepcopy(OPTIMIZERS[name]), BinaryCrossEntropy()
+    twin = Network(mlp([2, 2, 1]), seed=3)
+    steps = train(network, loss, optimizer, X, Y, epochs=2, batch_size=4, shuffle=False, **penalties)
+    assert len(list(steps)) == 2
+    m = v = np.zeros(9)
+    for t in (1, 2, 3):
+        tape = twin.forward(X)
+        twin.backward(loss.gradient(tape[-1], Y[:, None]), tape)
+        g, weights = twin.grads.copy(), twin.weight_mask * twin.params
+        g += penalties.get("l2", 0.0) * weights + penalties.get("l1", 0.0) * np.sign(weights)
+        g *= min(1.0, penalties.get("clip_norm", np.inf) / np.linalg.norm(g))
+        twin.params[...], m, v = textbook(name, optimizer, twin.params, g, m, v, t)
+    explanation = explain(network, loss, X, Y, optimizer=optimizer, **penalties)
+    assert explanation.mismatches == []
+    found = {line.symbol.show("text"): line.value for line in explanation.lines}
+    symbols = [*(f"W1[{j},{k}]" for j in (0, 1) for k in (0, 1)), "b1[0]", "b1[1]", "W2[0,0]", "W2[1,0]", "b2[0]"]
+    for i, symbol in enumerate(symbols):
+        letter, place = symbol.split("[")
+        assert found[f"{letter}'[{place}"] == pytest.approx(twin.params[i], rel=1e-10)
+        assert found[f"v'({symbol})"] == pytest.approx(v[i], rel=1e-9, abs=1e-18)
+        assert found.get(f"m'({symbol})", m[i]) == pytest.approx(m[i], rel=1e-9, abs=1e-18)
+    assert any(line.symbol.letter == "m" for line in explanation.lines) == ("adam" in name or name == "epsilon hat")
+
+
+def test_what_is_squared_stands_in_brackets():
+    explanation = explain(Network(mlp([2, 2, 1]), seed=0), BinaryCrossEntropy(), X, Y, optimizer=RMSProp())
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "v'(b2[0])"]
+    assert line.formula.symbols("text") == "decay·v(b2[0]) + (1 − decay)·(dL/db2[0])²"
+    assert r"(\frac{\partial L}{\partial b^{(2)}_{0}})^2" in line.formula.symbols("latex")
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "v'(W1[1,0])"]
+    assert line.value > 0.0
+    assert re.fullmatch(r"0\.9·0 \+ \(1 − 0\.9\)·(\(−[\d.]+\)|[\d.]+)²", line.formula.numbers("text", 4))
+
+
 def test_nothing_that_is_given_changes():
     network, optimizer = Network(mlp([2, 3, 1], dropout=0.2, batch_norm=True), seed=0), Adam()
     params, grads, state = network.params.copy(), network.grads.copy(), network.state.copy()
@@ -247,6 +354,46 @@ def test_a_rule_that_the_network_does_not_follow_is_shown_even_without_a_differe
 
     explanation = explain(Network([Dense(2, 2), Doubled(), Dense(2, 1)]), BinaryCrossEntropy(), X, Y)
     assert explanation.mismatches[0].symbol.show("text") == "dL/dz1[0,0]"
+
+
+def test_a_step_that_an_optimizer_does_not_take_by_its_rule_is_shown(monkeypatch):
+    right = Adam._set_numbers
+
+    def uncorrected(self):  # as if the averages had begun where they stay
+        t, self.t = self.t, 10**6
+        right(self)
+        self.t = t
+
+    monkeypatch.setattr(Adam, "_set_numbers", uncorrected)
+    explanation = explain(Network(mlp([2, 2, 1])), BinaryCrossEntropy(), X, Y, optimizer=Adam())
+    wrong = {line.symbol.show("text") for line in explanation.mismatches}
+    assert {"W1'[0,0]", "b2'[0]"} <= wrong
+    assert not any(name.startswith(("dL", "m", "v")) for name in wrong)
+
+
+def test_a_batch_norm_that_takes_its_mean_for_a_constant_is_shown(monkeypatch):
+    right = BatchNorm.backward
+
+    def detached(self, dy, x, y, out=None):
+        right(self, dy, x, y, out)
+        return np.multiply(dy, self.gamma / np.sqrt(x.var(axis=-2, keepdims=True) + self.epsilon), out)
+
+    monkeypatch.setattr(BatchNorm, "backward", detached)
+    explanation = explain(Network([Dense(2, 2), BatchNorm(2), Dense(2, 1)], seed=1), BinaryCrossEntropy(), X, Y)
+    assert explanation.mismatches[0].symbol.show("text") == "dL/dz1[0,0]"
+    assert "the rule gives" in explanation.mismatches[0].problem
+    assert "the central difference is" in explanation.mismatches[0].problem
+
+
+def test_an_optimizer_of_one_s_own_is_shown_by_what_it_adds():
+    class Signs(SGD):
+        def step(self, params, grads):
+            params -= self.learning_rate * np.sign(grads)
+
+    explanation = explain(Network(mlp([2, 2, 1])), BinaryCrossEntropy(), X, Y, optimizer=Signs(0.25))
+    [line] = [line for line in explanation.lines if line.symbol.show("text") == "b2'[0]"]
+    assert line.formula.symbols("text") == "b2[0] + Δ(b2[0])"
+    assert line.formula.numbers("text", 3) == "0 + (−0.25)"
 
 
 def test_a_kink_is_noted_and_not_compared():
@@ -325,23 +472,24 @@ class Tags(HTMLParser):
 
 
 def test_html_is_one_sound_page_without_scripts_or_links(case):
-    network, loss, x, y, optimizer = case
-    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    network, loss, x, y, options = case
+    explanation = explain(network, loss, x, y, **options)
     page = explanation.html()
     tags = Tags(page)
     assert tags.opened == []
     assert tags.seen <= {
         *("html", "head", "meta", "title", "body", "style", "div", "h1", "h2"),
         *("p", "table", "tr", "th", "td", "i", "sub", "sup", "br"),
+        *("svg", "g", "rect", "circle", "line", "polygon", "text"),
     }
     assert "http" not in page
     assert explanation._repr_html_() in page
-    assert "∂<i>L</i>/∂<i>W</i><sup>(1)</sup><sub>" in page
+    assert "∂<i>L</i>/\N{WORD JOINER}∂<i>W</i><sup>(1)</sup><sub>" in page
 
 
 def test_markdown_is_latex_in_tables(case):
-    network, loss, x, y, optimizer = case
-    explanation = explain(network, loss, x, y, optimizer=optimizer)
+    network, loss, x, y, options = case
+    explanation = explain(network, loss, x, y, **options)
     text = explanation.markdown()
     assert text == explanation._repr_markdown_()
     assert r"\frac{\partial L}{\partial W^{(1)}_{" in text
@@ -349,7 +497,8 @@ def test_markdown_is_latex_in_tables(case):
         assert row.count("|") == 5
         for formula in re.findall(r"\$([^$]*)\$", row):
             assert formula.count("{") == formula.count("}")
-            assert not set(formula) & set("−·²σ…×")
+            assert not set(formula) & set("−·²σ…×√Δ")
+            assert not re.search(r"\^\{[^{}]*\}(_\{[^{}]*\})?\^", formula)  # which TeX refuses
 
 
 def test_samples_make_the_batch_and_precision_the_digits():
@@ -366,6 +515,15 @@ def test_float32_is_worked_in_float64_and_says_so():
     explanation = explain(Network(mlp([2, 2, 1]), dtype=np.float32), BinaryCrossEntropy(), X, Y)
     assert explanation.mismatches == []
     assert "The network is in float32" in str(explanation)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSProp, AdamW])
+def test_what_an_optimizer_holds_in_float32_is_no_mismatch(kind):
+    network = Network(mlp([2, 2, 1]), dtype=np.float32)
+    optimizer = kind(0.1, 0.9)
+    list(train(network, BinaryCrossEntropy(), optimizer, X, Y, epochs=3, batch_size=4))
+    assert explain(network, BinaryCrossEntropy(), X, Y, optimizer=optimizer).mismatches == []
+    assert all(a.dtype == np.float32 for a in vars(optimizer).values() if isinstance(a, np.ndarray))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SUM, PRODUCT, ATOM = range(3)  # what a formula is, from what binds least
-LATEX = {"·": r" \cdot ", "−": "-", "²": "^2", "½": r"\tfrac12", "…": r"\ldots", "η": r"\eta ", "σ": r"\sigma"}
+LATEX = {
+    "·": r" \cdot ",
+    "−": "-",
+    "²": "^2",
+    "½": r"\tfrac12",
+    "…": r"\ldots",
+    "η": r"\eta ",
+    "Δ": r"\Delta ",
+    "σ": r"\sigma",
+}
+TOGETHER = "\N{WORD JOINER}"  # no line ends here
 HTML = {"²": "<sup>2</sup>"}
+BRACKETS = {  # that stand round something, and are written another way in each style
+    "√(": {"text": "√(", "latex": r"\sqrt{", "html": "√("},
+    ")√": {"text": ")", "latex": "}", "html": ")"},
+    "^(": {"text": "^", "latex": "^{", "html": "<sup>"},
+    ")^": {"text": "", "latex": "}", "html": "</sup>"},
+}
+LETTERS = {  # with a shape of their own
+    "beta": {"latex": r"\beta", "html": "<i>β</i>"},
+    "beta1": {"latex": r"\beta_1", "html": "<i>β</i><sub>1</sub>"},
+    "beta2": {"latex": r"\beta_2", "html": "<i>β</i><sub>2</sub>"},
+    "c1": {"latex": "c_1", "html": "<i>c</i><sub>1</sub>"},
+    "c2": {"latex": "c_2", "html": "<i>c</i><sub>2</sub>"},
+    "epsilon": {"latex": r"\varepsilon", "html": "<i>ε</i>"},
+    "gamma": {"latex": r"\gamma", "html": "<i>γ</i>"},
+    "xhat": {"latex": r"\hat{x}", "html": "<i>x̂</i>"},
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,8 @@ class Symbol:
         Whether dL by it is meant.
     after : bool
         Whether its value after the step is meant.
+    of : Symbol, optional
+        What it belongs to, in place of a layer and an entry: the momentum v of a weight.
     """
 
     letter: str
@@ -35,24 +63,32 @@ class Symbol:
     entry: tuple[int, ...] = ()
     derivative: bool = False
     after: bool = False
+    of: Symbol | None = None
 
     def show(self, style: str) -> str:
         """Write it as text, LaTeX or HTML."""
         entry = ",".join(map(str, self.entry))
-        prime = "'" if self.after else ""
+        owner = "" if self.of is None else f"({self.of.show(style)})"
         if style == "text":
             place = f"[{entry}]" if entry else ""
-            return f"{'dL/d' if self.derivative else ''}{self.letter}{self.layer or ''}{prime}{place}"
+            prime = "'" if self.after else ""
+            return f"{'dL/d' if self.derivative else ''}{self.letter}{self.layer or ''}{prime}{place}{owner}"
         if style == "latex":
-            letter = self.letter if len(self.letter) == 1 else rf"\mathrm{{{self.letter.replace('_', ' ')}}}"
-            letter = "".join(LATEX.get(character, character) for character in letter)
             up = (rf"({self.layer})" if self.layer else "") + (r"\prime" if self.after else "")
-            name = letter + (f"^{{{up}}}" if up else "") + (f"_{{{entry}}}" if entry else "")
+            name = self._letter(style) + (f"^{{{up}}}" if up else "") + (f"_{{{entry}}}" if entry else "") + owner
             return rf"\frac{{\partial L}}{{\partial {name}}}" if self.derivative else name
         up = (f"({self.layer})" if self.layer else "") + ("′" if self.after else "")
-        name = f"<i>{html.escape(self.letter)}</i>" + (f"<sup>{up}</sup>" if up else "")
-        name += f"<sub>{entry}</sub>" if entry else ""
-        return f"∂<i>L</i>/∂{name}" if self.derivative else name
+        name = self._letter(style) + (f"<sup>{up}</sup>" if up else "")
+        name += (f"<sub>{entry}</sub>" if entry else "") + owner
+        return f"∂<i>L</i>/{TOGETHER}∂{name}" if self.derivative else name
+
+    def _letter(self, style: str) -> str:
+        if self.letter in LETTERS:
+            return LETTERS[self.letter][style]
+        if style == "html":
+            return f"<i>{html.escape(self.letter)}</i>"
+        letter = self.letter if len(self.letter) == 1 else rf"\mathrm{{{self.letter.replace('_', ' ')}}}"
+        return "".join(LATEX.get(character, character) for character in letter)
 
 
 class Formula:
@@ -106,21 +142,47 @@ class Formula:
         """Multiply it by itself."""
         return Formula((*self._within(ATOM), "²"), self.value**2, self.size**2, ATOM)
 
+    def root(self) -> Formula:
+        """Take its square root."""
+        value = math.sqrt(self.value)
+        return Formula(("√(", *self.pieces, ")√"), value, math.sqrt(self.size), ATOM)
+
+    def power(self, exponent: int) -> Formula:
+        """Raise it to a power."""
+        pieces = (*self._within(ATOM), "^(", str(exponent), ")^")
+        return Formula(pieces, self.value**exponent, self.size**exponent, ATOM)
+
+    def _with_powers(self) -> list[tuple[str | tuple[Symbol, float], bool]]:
+        """Return the pieces, and whether each is raised to a power."""
+        return [(p, after in ("²", "^(")) for p, after in zip(self.pieces, (*self.pieces[1:], ""), strict=True)]
+
     def symbols(self, style: str) -> str:
         """Write it with the symbols."""
-        return "".join(_glue(p, style) if isinstance(p, str) else p[0].show(style) for p in self.pieces)
+        written = []
+        for piece, raised in self._with_powers():
+            if isinstance(piece, str):
+                written.append(_glue(piece, style))
+            else:
+                shown = piece[0].show(style)
+                if raised and piece[0].derivative:
+                    shown = f"({shown})"
+                elif raised and style == "latex":  # it may have an index up there already
+                    shown = f"{{{shown}}}"
+                written.append(shown)
+        return "".join(written)
 
     def numbers(self, style: str, precision: int | None) -> str:
         """Write it with the numbers put in, to so many significant digits; None is for all."""
         written = []
         opens = True  # a negative number needs brackets unless it comes first, or first within some
-        for piece in self.pieces:
+        for piece, raised in self._with_powers():
             if isinstance(piece, str):
                 written.append(_glue(piece, style))
                 opens = piece.endswith("(")
             else:
                 number = show_number(piece[1], style, precision)
-                written.append(number if opens or not number.startswith(("−", "-")) else f"({number})")
+                bare = number.replace(".", "").isdecimal() if raised else opens or not number.startswith(("−", "-"))
+                written.append(number if bare else f"({number})")
                 opens = False
         return "".join(written)
 
@@ -169,6 +231,8 @@ def show_number(value: float, style: str, precision: int | None) -> str:
 
 
 def _glue(piece: str, style: str) -> str:
+    if piece in BRACKETS:
+        return BRACKETS[piece][style]
     if style == "latex":
         piece = re.sub(r"\b([A-Za-z]{2,})\b('?)", r"\\mathrm{\1}\2", piece)
         return "".join(LATEX.get(character, character) for character in piece)

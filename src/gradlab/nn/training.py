@@ -196,7 +196,7 @@ def train(
         if not isinstance(given, kind):
             raise ValueError(f"{name}: {given!r} is not a {kind.__name__}")
     epochs = whole("epochs", epochs)
-    x, y, weights = _check_data(network, loss, x, y, weights)
+    x, y, weights = check_data(network, loss, x, y, weights)
     batch_size = min(whole("batch_size", batch_size), x.shape[-2])
     seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(network.seeds)
     if len(seeds) != len(network.seeds):
@@ -204,7 +204,7 @@ def train(
     generators = [
         np.random.default_rng([whole("seed", s, 0), own]) for s, own in zip(seeds, network.seeds, strict=True)
     ]
-    update = _Update(network, optimizer, l1, l2, alpha, clip_norm)
+    update = Update(network, optimizer, l1, l2, alpha, clip_norm)
     own_order = shuffle if callable(shuffle) else None
     rows = _Rows(network, loss, x, y, weights, own_order, generators if shuffle and own_order is None else None)
     return _steps(network, loss, update, rows, schedule, epochs, batch_size, input_gradient)
@@ -213,7 +213,7 @@ def train(
 def _steps(
     network: Network,
     loss: Loss,
-    update: _Update,
+    update: Update,
     rows: _Rows,
     schedule: Schedule | None,
     epochs: int,
@@ -242,10 +242,10 @@ def _steps(
             slope = slopes[stop - start] = _Slopes(loss, tape)
         deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
-            _raise_if_diverged(network, tape, deltas, epoch, index, last)
+            raise_if_diverged(network, tape, deltas, epoch, index, last)
         update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
-            _raise_if_diverged(network, tape, deltas, epoch, index, last)
+            raise_if_diverged(network, tape, deltas, epoch, index, last)
         return Step(epoch, index, stop == n, tape, deltas, network, initial_params, batches, start, stop)
 
     step: Step | None = None
@@ -263,7 +263,7 @@ def _steps(
         optimizer.learning_rate = base_rate
 
 
-def _check_data(
+def check_data(
     network: Network, loss: Loss, x: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Return the data in the network's float type; raise ValueError for what could not be trained on."""
@@ -367,7 +367,7 @@ class _Slopes:
         return self._out
 
 
-class _Update:
+class Update:
     """One step of the optimizer along the gradient, the penalties' added and its length bounded."""
 
     def __init__(self, network: Network, optimizer: Optimizer, l1: float, l2: float, alpha: float, clip_norm: float):
@@ -382,10 +382,12 @@ class _Update:
 
     def __call__(self, weights: int | np.ndarray) -> None:
         """Take a step; `weights` are those of the batch's rows (..., n, 1), or how many rows there are."""
-        self.optimizer.step(self.network.params, self.network.grads if self.plain else self._adjusted(weights))
+        self.optimizer.step(self.network.params, self.gradient(weights))
 
-    def _adjusted(self, weights: int | np.ndarray) -> np.ndarray:
+    def gradient(self, weights: int | np.ndarray) -> np.ndarray:
         """Return g + l1·sign(W) + (l2 + alpha/Σw)·W, times clip_norm/norm where its norm is larger than clip_norm."""
+        if self.plain:
+            return self.network.grads
         params, grads, term = self.network.params, self._grads, self._term
         np.multiply(params, self._decay(weights), term)
         np.add(self.network.grads, term, grads)
@@ -408,7 +410,7 @@ class _Update:
         return self._decays[weights]
 
 
-def _raise_if_diverged(
+def raise_if_diverged(
     network: Network, tape: list[np.ndarray], deltas: list[np.ndarray], epoch: int, index: int, last: Step | None
 ) -> None:
     """Raise DivergenceError naming the first array of this step with a number that is not finite."""
