@@ -341,13 +341,13 @@ class _Drawing:
 
     def _link(self, left: _Column, right: _Column) -> None:
         """Draw what leads from column to column without a weight: a band from all to all, or lines between units."""
-        layer = self.step.layers[right.first - 1]
-        if self._kind(right) == "band":
+        links = self._links(right)
+        if "band" in links:
             start, end = left.x + RADIUS + RING + 8.0, right.x - RADIUS - RING - 8.0
             (a, b), (c, d) = ((min(each.heights.values()), max(each.heights.values())) for each in (left, right))
             corners = (start, a - RADIUS), (end, c - RADIUS), (end, d + RADIUS), (start, b + RADIUS)
             self._add("polygon", points=" ".join(f"{x:g},{y:g}" for x, y in corners), fill=PALE)
-        if self._kind(right) == "units" or type(layer) is Residual:
+        if "units" in links:
             for unit in right.units:
                 self._line(left.x, left.heights[unit], right.x, right.heights[unit], GREY, 1.5)
 
@@ -364,7 +364,7 @@ class _Drawing:
 
     def _legend(self) -> Iterator[tuple[Callable[[float, float], None], str]]:
         """Yield what draws each mark, and what it means."""
-        kinds = {self._kind(right) for _, right in self._neighbours()}
+        kinds = set().union(*(self._links(right) for _, right in self._neighbours()))
         line, ring = (f"the widest is {_short(widest)} in size" for widest in (self.widest_line, self.widest_ring))
         fill = "fill: what the unit gives, the number in it; the deeper the larger within its column"
         yield self._rules(9.0, BLUE, ORANGE), "blue: positive; orange: negative. Point at a mark for its exact numbers"
@@ -393,9 +393,14 @@ class _Drawing:
 
         return draw_at
 
-    def _kind(self, right: _Column) -> str:
+    def _links(self, right: _Column) -> set[str]:
+        """Return which kinds of links lead to a column."""
         layer = self.step.layers[right.first - 1]
-        return "weights" if type(layer) is Dense else "units" if acts_unit_by_unit(layer) else "band"
+        if type(layer) is Dense:
+            return {"weights"}
+        if type(layer) is Residual:
+            return {"units", "band"}
+        return {"units"} if acts_unit_by_unit(layer) else {"band"}
 
 
 def _short(value: float) -> str:
