@@ -20,7 +20,7 @@ ALLOWED = {
     "gradlab.tables": {"gradlab.nn.checks"},
     "gradlab.datasets": {"gradlab.nn.checks", "gradlab.tables"},
     "gradlab.flow": {"gradlab.nn"},
-    "gradlab.learn": {"gradlab.nn", "gradlab.flow"},
+    "gradlab.learn": {"gradlab.files", "gradlab.nn", "gradlab.flow"},
     "gradlab.files": set(),
     "gradlab.export": {"gradlab.files", "gradlab.nn"},
     "gradlab.estimator": {"gradlab.nn", "gradlab.flow", "gradlab.learn", "gradlab.datasets", "gradlab.export"},

@@ -12,7 +12,7 @@ from gradlab.learn.formulas import Formula, Symbol, named
 from gradlab.nn.activations import Activation
 from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import whole
-from gradlab.nn.gradcheck import SMALLER, STEP, _Gradient
+from gradlab.nn.gradcheck import SMALLER, STEP, Gradient
 from gradlab.nn.layers import Dense, Layer, walk
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network, forward
@@ -177,12 +177,12 @@ class WorkedStep:
         def output() -> np.ndarray:
             return np.asarray(self.loss.value(forward(self.layers[i:], x)[-1], self.y))
 
-        gradient = _Gradient(i, "", "", place, place, output, np.ones(()))
+        gradient = Gradient(i, "", "", place, place, output, np.ones(()))
         with np.errstate(over="ignore", invalid="ignore"):
             y = output()
-            d = gradient._difference(entry, STEP, y)
+            d = gradient.difference(entry, STEP, y)
             if d.numeric is None:  # it bends too fast, or has a kink nearby
-                d = gradient._difference(entry, STEP * SMALLER, y)
+                d = gradient.difference(entry, STEP * SMALLER, y)
         return Line(symbol, formula, float(value), words, d.numeric, ROUNDINGS * d.noise, d.numeric is None)
 
 

@@ -167,7 +167,7 @@ def check_gradients(
     """
     tolerance, max_entries = real("tolerance", tolerance, 0.0, above=True), whole("max_entries", max_entries)
     rng = np.random.default_rng(seed)
-    gradients: Iterator[_Gradient | _Fault] = iter(())
+    gradients: Iterator[Gradient | _Fault] = iter(())
     if isinstance(subject, Loss):
         loss, place = subject, 0
         logits = rng.standard_normal((5, 3)) if x is None else np.array(x, np.float64)
@@ -234,7 +234,7 @@ class _Fault:
         return GradientCheck(np.inf, *place, checked, kinks, tolerance, reason, self.mistake, self.explanation)
 
 
-class _Difference(NamedTuple):
+class Difference(NamedTuple):
     """A central difference, how much of it may be rounding, and why there is none (None) if so: at a kink or not."""
 
     numeric: float | None
@@ -243,7 +243,7 @@ class _Difference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Gradient:
+class Gradient:
     """One array of derivatives: what the backward pass says, and the function that it should differentiate."""
 
     layer: int
@@ -259,14 +259,14 @@ class _Gradient:
         """Say what is wrong with the whole array."""
         return _Fault(self.layer, self.name, self.parameter, what, *(suspect[:2] if suspect else ()))
 
-    def right(self, differences: dict[tuple[int, ...], _Difference]) -> np.ndarray:
+    def right(self, differences: dict[tuple[int, ...], Difference]) -> np.ndarray:
         """Return the central differences as an array; nan where there is none."""
         right = np.full(self.values.shape, np.nan)
         for entry, d in differences.items():
             right[entry] = np.nan if d.numeric is None else d.numeric
         return right
 
-    def explained(self, differences: dict[tuple[int, ...], _Difference]) -> Suspect | None:
+    def explained(self, differences: dict[tuple[int, ...], Difference]) -> Suspect | None:
         """Return the mistake that makes these numbers of the right ones, if it is a known one."""
         right = self.right(differences)
         words = rounded(self.analytic, right)
@@ -277,20 +277,20 @@ class _Gradient:
             suspect = find(self.analytic, right, of_a_factor(self.analytic, right)) or suspect
         return suspect
 
-    def differences(self, max_entries: int, rng: np.random.Generator) -> dict[tuple[int, ...], _Difference]:
+    def differences(self, max_entries: int, rng: np.random.Generator) -> dict[tuple[int, ...], Difference]:
         """Return the differences by entry; those that could not be compared were tried again with a smaller step."""
         entries = list(np.ndindex(self.values.shape))
         if len(entries) > max_entries:
             entries = [entries[i] for i in sorted(rng.choice(len(entries), max_entries, replace=False))]
         y = self.output()
-        found = {entry: self._difference(entry, STEP, y) for entry in entries}
+        found = {entry: self.difference(entry, STEP, y) for entry in entries}
         some = any(d.numeric is not None for d in found.values())
         for entry, d in found.items():
             if d.numeric is None and not (d.kink and some):
-                found[entry] = self._difference(entry, STEP * SMALLER, y)
+                found[entry] = self.difference(entry, STEP * SMALLER, y)
         return found
 
-    def _difference(self, entry: tuple[int, ...], step: float, y: np.ndarray) -> _Difference:
+    def difference(self, entry: tuple[int, ...], step: float, y: np.ndarray) -> Difference:
         """Compare the slopes over h and h/2, above and below."""
         h = step * max(1.0, abs(float(self.values[entry])))
         above, below = self._slopes(entry, h, y)
@@ -299,8 +299,8 @@ class _Gradient:
         noise = float(np.finfo(np.float64).eps * (1.0 + np.sum(np.abs(self.c * y))) / h)
         smooth = KINK * max(abs(coarse), abs(fine)) + noise / KINK * (step / STEP)  # the last as large at every step
         if abs(coarse - fine) > smooth or abs(above - below - 2.0 * (near_above - near_below)) > smooth:
-            return _Difference(None, noise, abs(above - near_above) <= smooth or abs(below - near_below) <= smooth)
-        return _Difference((4.0 * fine - coarse) / 3.0, noise, False)
+            return Difference(None, noise, abs(above - near_above) <= smooth or abs(below - near_below) <= smooth)
+        return Difference((4.0 * fine - coarse) / 3.0, noise, False)
 
     def _slopes(self, entry: tuple[int, ...], h: float, y: np.ndarray) -> tuple[float, float]:
         """Return (L(+h) − L(0))/h and (L(0) − L(−h))/h."""
@@ -316,7 +316,7 @@ class _Gradient:
         self,
         error: float,
         entry: tuple[int, ...],
-        differences: dict[tuple[int, ...], _Difference],
+        differences: dict[tuple[int, ...], Difference],
         checked: int,
         kinks: int,
         tolerance: float,
@@ -581,7 +581,7 @@ def _differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Iterator[t
 
 def _gradients_of_layers(
     network: Network, tape: list[np.ndarray], rng: np.random.Generator
-) -> Iterator[_Gradient | _Fault]:
+) -> Iterator[Gradient | _Fault]:
     """Yield every gradient of every layer, from the last layer to the first, or how it breaks its contract."""
     for i in range(len(network.layers) - 1, -1, -1):
         dy = rng.standard_normal(tape[i + 1].shape)
@@ -601,10 +601,10 @@ def _gradients_of_layers(
         for parameter, array in trial.values().items():
             found = results[parameter]
             suspects = functools.partial(trial.suspects, parameter, found)
-            yield _Gradient(i, name, parameter, array, found, trial.output, dy, suspects)
+            yield Gradient(i, name, parameter, array, found, trial.output, dy, suspects)
 
 
-def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> Iterator[_Gradient | _Fault]:
+def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> Iterator[Gradient | _Fault]:
     """Yield the loss's gradient, as that of one more layer, or how it breaks its contract."""
 
     def output() -> np.ndarray:
@@ -636,4 +636,4 @@ def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.nd
     faults = _kept("gradient", "dx", found, [("x", logits, seen[0]), ("targets", targets, seen[1])])
     for parameter, what, mistake in faults:
         yield _Fault(place, name, parameter, what, mistake)
-    yield _Gradient(place, name, "x", logits, np.array(found, np.float64), output, np.ones(()), suspects)
+    yield Gradient(place, name, "x", logits, np.array(found, np.float64), output, np.ones(()), suspects)
