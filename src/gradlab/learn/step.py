@@ -12,7 +12,7 @@ from gradlab.learn.formulas import Formula, Symbol, named
 from gradlab.nn.activations import Activation
 from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import whole
-from gradlab.nn.gradcheck import SMALLER, STEP, Gradient
+from gradlab.nn.differences import SMALLER, STEP, Gradient
 from gradlab.nn.layers import Dense, Layer, walk
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network, forward

@@ -5,36 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import real, whole
+from gradlab.nn.differences import Difference, Gradient
 from gradlab.nn.layers import Layer, walk
 from gradlab.nn.losses import Loss
-from gradlab.nn.mistakes import (
-    Suspect,
-    Told,
-    find,
-    of_a_factor,
-    of_any_array,
-    of_layer,
-    of_paths,
-    of_sums,
-    rounded,
-)
-from gradlab.nn.network import Network, Parameter
-
-STEP = 1e-4  # h, for values up to 1; larger values get a proportional one
-SMALLER = 1e-2  # times h, where the function bends too fast for h
-SAME = 1e-9  # relative and absolute difference up to which two results count as the same
-KINK = 1e-4  # relative change of a difference, when h is halved, from which on it is not smooth
-MOST_TAKEN_APART = 64  # entries of an array whose sums and paths are tried
-
-Breach = tuple[str, str, str]  # the array concerned, what is wrong in a sentence, and the mistake in a word
+from gradlab.nn.mistakes import Suspect, of_any_array, of_paths, rounded
+from gradlab.nn.network import Network
+from gradlab.nn.subject import MOST_TAKEN_APART, SAME, Subject, broken
 
 
 @dataclass(frozen=True)
@@ -187,7 +169,7 @@ def check_gradients(
             has, should = gradient.analytic.shape, gradient.values.shape
             what = f"the gradient of {gradient.parameter} has shape {has}, but {gradient.parameter} has {should}"
             suspect = gradient.explained(gradient.differences(max_entries, rng))
-            return gradient.fault(what, suspect).verdict(checked, kinks, tolerance)
+            return _fault(gradient, what, suspect).verdict(checked, kinks, tolerance)
         before, too_fast = checked, False
         differences = gradient.differences(max_entries, rng)
         for entry, d in differences.items():
@@ -206,14 +188,14 @@ def check_gradients(
                 f"nothing to compare for {gradient.parameter}: the output jumps with it, however small the step; "
                 "make it smooth, or give another x"
             )
-            return gradient.fault(what).verdict(checked, kinks, tolerance)
+            return _fault(gradient, what).verdict(checked, kinks, tolerance)
         words = rounded(gradient.analytic, gradient.right(differences))
         if words and worst_error <= tolerance:
             what = f"the gradient of {gradient.parameter} is inexact"
-            return gradient.fault(what, Suspect("dtype", words, gradient.analytic)).verdict(checked, kinks, tolerance)
+            return _fault(gradient, what, Suspect("dtype", words, gradient.analytic)).verdict(checked, kinks, tolerance)
     if worst is None:
         raise ValueError(f"nothing to compare: all {kinks} entries stand at kinks; give another x")
-    return worst[0].verdict(worst_error, *worst[1:], checked, kinks, tolerance)
+    return _verdict(*worst, worst_error, checked, kinks, tolerance)
 
 
 @dataclass(frozen=True)
@@ -234,105 +216,34 @@ class _Fault:
         return GradientCheck(np.inf, *place, checked, kinks, tolerance, reason, self.mistake, self.explanation)
 
 
-class Difference(NamedTuple):
-    """A central difference, how much of it may be rounding, and why there is none (None) if so: at a kink or not."""
-
-    numeric: float | None
-    noise: float
-    kink: bool
+def _fault(gradient: Gradient, what: str, suspect: Suspect | None = None) -> _Fault:
+    """Say what is wrong with a whole array of derivatives."""
+    known = suspect[:2] if suspect is not None else ()
+    return _Fault(gradient.layer, gradient.name, gradient.parameter, what, *known)
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """One array of derivatives: what the backward pass says, and the function that it should differentiate."""
-
-    layer: int
-    name: str
-    parameter: str
-    values: np.ndarray
-    analytic: np.ndarray
-    output: Callable[[], np.ndarray]  # with the values as they are now
-    c: np.ndarray  # L = Σ c·output()
-    suspects: Callable[[np.ndarray], Iterator[Suspect]] = field(default=lambda right: iter(()))
-
-    def fault(self, what: str, suspect: Suspect | None = None) -> _Fault:
-        """Say what is wrong with the whole array."""
-        return _Fault(self.layer, self.name, self.parameter, what, *(suspect[:2] if suspect else ()))
-
-    def right(self, differences: dict[tuple[int, ...], Difference]) -> np.ndarray:
-        """Return the central differences as an array; nan where there is none."""
-        right = np.full(self.values.shape, np.nan)
-        for entry, d in differences.items():
-            right[entry] = np.nan if d.numeric is None else d.numeric
-        return right
-
-    def explained(self, differences: dict[tuple[int, ...], Difference]) -> Suspect | None:
-        """Return the mistake that makes these numbers of the right ones, if it is a known one."""
-        right = self.right(differences)
-        words = rounded(self.analytic, right)
-        if words:
-            return Suspect("dtype", words, self.analytic)
-        suspect = find(self.analytic, right, self.suspects(right))
-        if suspect is None or suspect.mistake in ("factor", "slope missing"):  # one number for all of it is simpler
-            suspect = find(self.analytic, right, of_a_factor(self.analytic, right)) or suspect
-        return suspect
-
-    def differences(self, max_entries: int, rng: np.random.Generator) -> dict[tuple[int, ...], Difference]:
-        """Return the differences by entry; those that could not be compared were tried again with a smaller step."""
-        entries = list(np.ndindex(self.values.shape))
-        if len(entries) > max_entries:
-            entries = [entries[i] for i in sorted(rng.choice(len(entries), max_entries, replace=False))]
-        y = self.output()
-        found = {entry: self.difference(entry, STEP, y) for entry in entries}
-        some = any(d.numeric is not None for d in found.values())
-        for entry, d in found.items():
-            if d.numeric is None and not (d.kink and some):
-                found[entry] = self.difference(entry, STEP * SMALLER, y)
-        return found
-
-    def difference(self, entry: tuple[int, ...], step: float, y: np.ndarray) -> Difference:
-        """Compare the slopes over h and h/2, above and below."""
-        h = step * max(1.0, abs(float(self.values[entry])))
-        above, below = self._slopes(entry, h, y)
-        near_above, near_below = self._slopes(entry, h / 2.0, y)
-        coarse, fine = (above + below) / 2.0, (near_above + near_below) / 2.0
-        noise = float(np.finfo(np.float64).eps * (1.0 + np.sum(np.abs(self.c * y))) / h)
-        smooth = KINK * max(abs(coarse), abs(fine)) + noise / KINK * (step / STEP)  # the last as large at every step
-        if abs(coarse - fine) > smooth or abs(above - below - 2.0 * (near_above - near_below)) > smooth:
-            return Difference(None, noise, abs(above - near_above) <= smooth or abs(below - near_below) <= smooth)
-        return Difference((4.0 * fine - coarse) / 3.0, noise, False)
-
-    def _slopes(self, entry: tuple[int, ...], h: float, y: np.ndarray) -> tuple[float, float]:
-        """Return (L(+h) − L(0))/h and (L(0) − L(−h))/h."""
-        value = self.values[entry]
-        self.values[entry] = value + h
-        above = self.output() - y
-        self.values[entry] = value - h
-        below = y - self.output()
-        self.values[entry] = value
-        return float(np.sum(self.c * above)) / h, float(np.sum(self.c * below)) / h
-
-    def verdict(
-        self,
-        error: float,
-        entry: tuple[int, ...],
-        differences: dict[tuple[int, ...], Difference],
-        checked: int,
-        kinks: int,
-        tolerance: float,
-    ) -> GradientCheck:
-        """Put the worst entry into words."""
-        a, numeric = float(self.analytic[entry]), differences[entry].numeric
-        assert numeric is not None
-        reason, suspect = "", None
-        if error > tolerance:
-            suspect = self.explained(differences)
-            reason = (
-                f"layer {self.layer} ({self.name}): the gradient of {self.parameter} at {list(entry)} is {a:.10g}, "
-                f"but the central difference is {numeric:.10g}"
-            )
-        place = self.layer, self.name, self.parameter, entry, a, numeric
-        return GradientCheck(float(error), *place, checked, kinks, tolerance, reason, *(suspect[:2] if suspect else ()))
+def _verdict(
+    gradient: Gradient,
+    entry: tuple[int, ...],
+    differences: dict[tuple[int, ...], Difference],
+    error: float,
+    checked: int,
+    kinks: int,
+    tolerance: float,
+) -> GradientCheck:
+    """Put the worst entry into words."""
+    a, numeric = float(gradient.analytic[entry]), differences[entry].numeric
+    assert numeric is not None
+    reason, suspect = "", None
+    if error > tolerance:
+        suspect = gradient.explained(differences)
+        reason = (
+            f"layer {gradient.layer} ({gradient.name}): the gradient of {gradient.parameter} at {list(entry)} is "
+            f"{a:.10g}, but the central difference is {numeric:.10g}"
+        )
+    place = gradient.layer, gradient.name, gradient.parameter, entry, a, numeric
+    known = suspect[:2] if suspect is not None else ()
+    return GradientCheck(float(error), *place, checked, kinks, tolerance, reason, *known)
 
 
 def _as_network(subject: Network | Layer) -> Network:
@@ -383,225 +294,29 @@ def _tape(network: Network, x: np.ndarray | None, training: bool, rng: np.random
     return tape
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """One layer, with the input that it gets in the network and random numbers that stay the same."""
-
-    network: Network
-    index: int
-    x: np.ndarray
-    dy: np.ndarray
-    streams: Streams
-
-    @property
-    def layer(self) -> Layer:
-        """The layer."""
-        return self.network.layers[self.index]
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """The layer's parameters, by their names in it: ``"W"``, or ``"1.W"`` inside a container."""
-        split = [(p.name.split(".", 1), p) for p in self.network.parameters]
-        return {name: p for (place, name), p in split if place == str(self.index)}
-
-    def output(self) -> np.ndarray:
-        """Return y for x and the parameters as they are now."""
-        self._hold_streams()
-        return np.array(self.layer.forward(self.x))
-
-    def _hold_streams(self) -> None:
-        for inner in walk([self.layer]):
-            inner.streams = copy.deepcopy(self.streams)  # the same random masks every time
-
-    def run(self, told: bool = False) -> tuple[dict[str, np.ndarray], list[Breach]]:
-        """Run forward and backward on copies, with `out` if told.
-
-        Returns
-        -------
-        results : dict
-            y, and the gradients: under ``"x"``, and under each parameter's name.
-        faults : list of (str, str, str)
-            What was changed that is not the layer's to change, or is of another type.
-        """
-        self._hold_streams()
-        self.network.grads[...] = 1.0  # a layer that adds to its gradient instead of writing it is wrong by 1
-        x, dy = self.x.copy(), self.dy.copy()
-        y_out, dx_out = ([np.full(a.shape, np.nan)] if told else [] for a in (dy, x))
-        given = np.asarray(self.layer.forward(x, *y_out))
-        faults, y = _kept("forward", "y", given, [("x", self.x, x)]), np.array(given, np.float64)
-        seen = y.copy()
-        given = np.asarray(self.layer.backward(dy, x, seen, *dx_out))
-        dx = np.array(given, np.float64)
-        faults += _kept("backward", "dx", given, [("x", self.x, x), ("y", y, seen), ("dy", self.dy, dy)])
-        gradients = {name: self.network.grads[p.where].reshape(p.shape).copy() for name, p in self.parameters.items()}
-        return {"y": y, "x": dx, **gradients}, faults
-
-    def faults(self) -> Iterator[Breach]:
-        """Yield where the layer breaks its contract: the array, a sentence, and the mistake in a word."""
-        first, changed = self.run()
-        yield from changed
-        yield from self._replaced()
-        second, _ = self.run()
-        for name, call in _differing(first, second):
-            what = f"{call} gives another result the second time; use nothing but its arguments and the parameters"
-            yield name, what, ""
-        if first["x"].shape != self.x.shape:
-            return
-        told, changed = self.run(told=True)
-        yield from changed
-        yield from self._replaced()
-        for name, call in _differing(first, told):
-            remedies = {"y": "fill out with y", "x": "fill out with dx"}
-            remedy = remedies.get(name, f"write the gradient of {name} as without")
-            yield name, f"{call} gives another result when told where to write (out=); {remedy}", ""
-
-    def _replaced(self) -> Iterator[Breach]:
-        """Yield the arrays that are no longer views of the network's flat vectors."""
-        for name, p in self.parameters.items():
-            for flat, attribute in ((self.network.params, p.attribute), (self.network.grads, f"d{p.attribute}")):
-                view = flat[p.where]
-                if view.size and not np.shares_memory(np.asarray(getattr(p.layer, attribute)), view):
-                    path = name.removesuffix(p.attribute)
-                    what = f"{path}{attribute} was replaced; write into it: self.{attribute}[...] = …"
-                    yield name, what, "not in place"
-
-    def told(self, name: str, turned: bool = False) -> Told:
-        """Return the backward pass as a function of dy, x and y to one result.
-
-        Turned, it meets transposed weights on its way to dx, or a transposed array to write a gradient to.
-        """
-
-        def backward(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-            self._hold_streams()
-            self.layer.forward(self.x.copy())  # what it keeps for itself is that of its own input
-            prefix, asked = ("", self.parameters.values()) if name == "x" else ("d", [self.parameters[name]])
-            try:
-                for p in asked if turned else ():
-                    if len(p.shape) == 2 and min(p.shape) > 1:
-                        array = getattr(p.layer, prefix + p.attribute)
-                        object.__setattr__(p.layer, prefix + p.attribute, array.T.copy())
-                dx = np.array(self.layer.backward(dy.copy(), x.copy(), y.copy()), np.float64)
-                if name == "x":
-                    return dx
-                p = self.parameters[name]
-                gradient = np.array(getattr(p.layer, "d" + p.attribute))
-                return gradient if gradient.shape == p.shape else gradient.T
-            finally:
-                self.network._bind()
-
-        return backward
-
-    def values(self) -> dict[str, np.ndarray]:
-        """Return what derivatives are taken by: the input, and views of the parameters."""
-        parameters = {name: self.network.params[p.where].reshape(p.shape) for name, p in self.parameters.items()}
-        return {"x": self.x} | parameters
-
-    def why_it_fails(self) -> Suspect | None:
-        """Return the mistake without which a backward pass that raises an error would be right."""
-        y, nothing = self.output(), np.empty(0)
-        for name, values in self.values().items():
-            right = np.sum(self.effects(values), axis=(-2, -1))
-            told, turned = self.told(name), self.told(name, turned=True)
-            for suspect in of_layer(name, nothing, right, self.dy, self.x, y, told, turned):
-                if suspect.makes is nothing:
-                    return suspect
-        n, d = y.shape
-        if n == d:
-            return None
-        rows = np.resize(np.arange(n), d)  # as many samples as features: a sum over the wrong axis now goes through
-        square = _Trial(
-            self.network, self.index, self.x[rows] + np.arange(d)[:, np.newaxis], self.dy[rows], self.streams
-        )
-        try:
-            results, _ = square.run()
-        except Exception:  # whatever the backward pass raises
-            return None
-        for name, values in square.values().items():
-            right = np.sum(square.effects(values), axis=(-2, -1))
-            found = find(results[name], right, square.suspects(name, results[name], right))
-            if found is not None:
-                return found
-        return None
-
-    def effects(self, values: np.ndarray) -> np.ndarray:
-        """Return dy·∂y/∂value for each entry of some values and each number of y: (*values.shape, n, d_out)."""
-        effects = np.empty((*values.shape, *self.dy.shape))
-        for entry in np.ndindex(values.shape):
-            value, sides = values[entry], []
-            for side in (STEP, -STEP):
-                values[entry] = value + side
-                sides.append(self.output())
-            values[entry] = value
-            effects[entry] = self.dy * (sides[0] - sides[1]) / (2.0 * STEP)
-        return effects
-
-    def forward_of(self, **arrays: Any) -> Any:
-        """Run forward on x and parameters given by name, in place of its own."""
-        self._hold_streams()
-        try:
-            for name, p in self.parameters.items():
-                if name in arrays:
-                    object.__setattr__(p.layer, p.attribute, arrays[name])
-            return self.layer.forward(arrays["x"])
-        finally:
-            self.network._bind()
-
-    def suspects(self, name: str, found: np.ndarray, right: np.ndarray) -> Iterator[Suspect]:
-        """Yield what may be wrong with one result of the backward pass, the likeliest first."""
-        y = self.output()
-        told, turned = self.told(name), self.told(name, turned=True)
-        yield from of_layer(name, found, right, self.dy, self.x, y, told, turned)
-        yield from of_any_array(right, len(self.x), None if name == "x" else np.ones(right.shape))
-        if right.size <= MOST_TAKEN_APART:
-            inputs = self.values()
-            if name != "x":
-                yield from of_sums(right, self.effects(inputs[name]))
-            yield from of_paths(name, found, self.dy, self.forward_of, inputs)
-
-
-def _kept(method: str, gives: str, given: np.ndarray, arrays: list[tuple[str, np.ndarray, np.ndarray]]) -> list[Breach]:
-    """Return what a method changed, of arrays before and after it, and whether what it gave is of another type."""
-    faults: list[Breach] = []
-    for name, before, after in arrays:
-        if not np.array_equal(before, after, equal_nan=True):
-            what = f"{method} changes {name} in place; write into out, or into a new array"
-            faults.append((name, what, "changes input"))
-    if given.dtype != np.float64 and given.dtype.kind in "biufc":
-        what = f"{method} gives {gives} as {given.dtype} where x is float64; keep the float type of x"
-        faults.append((gives.removeprefix("d"), what, "dtype"))
-    return faults
-
-
-def _differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    """Yield the results that differ between two runs, and the method that they come from."""
-    for name in a:
-        if a[name].shape != b[name].shape or not np.allclose(a[name], b[name], SAME, SAME, equal_nan=True):
-            yield name, "forward" if name == "y" else "backward"
-
-
 def _gradients_of_layers(
     network: Network, tape: list[np.ndarray], rng: np.random.Generator
 ) -> Iterator[Gradient | _Fault]:
     """Yield every gradient of every layer, from the last layer to the first, or how it breaks its contract."""
     for i in range(len(network.layers) - 1, -1, -1):
         dy = rng.standard_normal(tape[i + 1].shape)
-        trial = _Trial(network, i, tape[i], dy, copy.deepcopy(network.streams))
-        name = repr(trial.layer)
+        on_trial = Subject(network, i, tape[i], dy, copy.deepcopy(network.streams))
+        name = repr(on_trial.layer)
         try:
-            faults = list(trial.faults())
+            faults = list(on_trial.faults())
         except Exception as error:  # whatever a layer of somebody's own raises
-            suspect = trial.why_it_fails()
+            suspect = on_trial.why_it_fails()
             if suspect is None:
                 raise
             yield _Fault(i, name, "x", f"backward raises {type(error).__name__}: {error}", *suspect[:2])
             return
         for parameter, what, mistake in faults:
             yield _Fault(i, name, parameter, what, mistake)
-        results, _ = trial.run()
-        for parameter, array in trial.values().items():
+        results, _ = on_trial.run()
+        for parameter, array in on_trial.values().items():
             found = results[parameter]
-            suspects = functools.partial(trial.suspects, parameter, found)
-            yield Gradient(i, name, parameter, array, found, trial.output, dy, suspects)
+            suspects = functools.partial(on_trial.suspects, parameter, found)
+            yield Gradient(i, name, parameter, array, found, on_trial.output, dy, suspects)
 
 
 def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.ndarray) -> Iterator[Gradient | _Fault]:
@@ -633,7 +348,7 @@ def _gradient_of_loss(place: int, loss: Loss, logits: np.ndarray, targets: np.nd
         what = f"value is {float(once):.6g} for some samples, and {float(twice):.6g} for the same ones twice"
         yield _Fault(place, name, "x", what, "mean missing", "a loss is the mean over the samples, not their sum")
     found = np.asarray(loss.gradient(*seen))
-    faults = _kept("gradient", "dx", found, [("x", logits, seen[0]), ("targets", targets, seen[1])])
+    faults = broken("gradient", "dx", found, [("x", logits, seen[0]), ("targets", targets, seen[1])])
     for parameter, what, mistake in faults:
         yield _Fault(place, name, parameter, what, mistake)
     yield Gradient(place, name, "x", logits, np.array(found, np.float64), output, np.ones(()), suspects)
