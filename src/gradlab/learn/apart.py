@@ -63,7 +63,7 @@ def run_apart(work: Callable[..., dict[str, Any]], *arguments: Any, seconds: flo
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = "1"
-    command = [sys.executable, "-c", f"import {__name__} as apart; apart.answer_one_request()"]
+    command = [sys.executable, "-P", "-c", f"import {__name__} as apart; apart.answer_one_request()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         try:
             answer, _ = process.communicate(request.encode(), timeout=seconds + GRACE)
