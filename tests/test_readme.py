@@ -1,5 +1,6 @@
 """Every code block of the README is executed."""
 
+import json
 import os
 import re
 import shutil
@@ -50,7 +51,13 @@ def test_a_command_of_the_readme_works(command, clone):
     assert done.returncode == 0, done.stdout + done.stderr
     if command == "make demo":
         assert done.stdout.count("HOLDS") == 6
-        assert len(list((clone / "runs/sigmoid_vs_relu/figures").glob("*.png"))) == 5
+        folder = clone / "runs" / "sigmoid_vs_relu"
+        figures = {path.stem for path in (folder / "figures").iterdir()}
+        assert figures == {"gradient_by_layer", "gradient_over_time", "learning_curves", "decision_boundary", "sigmoid"}
+        found = json.loads((folder / "summary.json").read_text("utf-8"))
+        assert list(found["variants"]) == ["sigmoid", "tanh", "relu"]
+        for variant in found["variants"].values():
+            assert all(len(variant[m]["values"]) == 30 for m in ("test_accuracy", "train_loss", "gradient_ratio"))
 
 
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
