@@ -109,6 +109,7 @@ def bend(function, backward):
         (lambda x: x * σ(x), lambda dy, x, y: dy * (σ(x) - x * σ(x) * (1 - σ(x))), "sign"),
         (lambda x: x * σ(x), lambda dy, x, y: dy * (σ(x) + x), "slope missing"),
         (lambda x: x * σ(x), lambda dy, x, y: dy * (σ(x) + x * x * (1 - x)), "slope at the input"),
+        (lambda x: x * np.sin(x), lambda dy, x, y: dy * (np.sin(x) + x * np.cos(np.sin(x))), "slope at the output"),
         (lambda x: x + np.sin(x), lambda dy, x, y: dy * np.cos(x), "dropped term"),
     ],
 )
