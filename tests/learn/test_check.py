@@ -79,10 +79,10 @@ def test_weights_that_a_layer_leaves_at_0_do_not_hide_its_mistake(written):
 
             def backward(self, dy, x, y, out=None):
                 self.dW[...] = x.T @ dy
-                return np.matmul(dy, self.W, out=out)
+                return np.matmul(dy, -self.W.T, out=out)
     """)
     )
-    assert verdict.mistake == "transposed"
+    assert verdict.mistake == "sign"
 
 
 @pytest.mark.parametrize(
