@@ -214,7 +214,8 @@ def test_no_two_rules_take_the_same_steps_under_different_names(family):
     for recipe in recipes(family):
         with np.errstate(all="ignore"):
             passed = trajectory(recipe, NUMBERS)
-        if np.isfinite(passed).all():
+        of_the_velocity = recipe.sentence.endswith("than is asked for")  # the steps are those of the right rule
+        if np.isfinite(passed).all() and not of_the_velocity:
             assert matching(passed, [family], NUMBERS).mistake == recipe.mistake, recipe.sentence
 
 

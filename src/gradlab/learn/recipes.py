@@ -150,6 +150,28 @@ def _momentum() -> _Rules:
 
     yield "factor", "the learning rate is in it twice: once in the velocity, once in the step", on_both
 
+    def in_velocity(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
+        s["v"] = h["momentum"] * _kept(s, "v", p) + h["learning_rate"] * g
+        return p - s["v"]
+
+    yield (
+        "factor",
+        "the learning rate is in the velocity, not in the step: another velocity than is asked for",
+        in_velocity,
+    )
+
+    def minus(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
+        s["v"] = h["momentum"] * _kept(s, "v", p) - h["learning_rate"] * g
+        return p + s["v"]
+
+    yield "sign", "the velocity points down, and holds the learning rate: another one than is asked for", minus
+
+    def exchanged(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
+        s["v"] = h["learning_rate"] * _kept(s, "v", p) + g
+        return p - h["momentum"] * s["v"]
+
+    yield "factor", "learning rate and momentum are exchanged", exchanged
+
     def inside(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
         s["v"] = h["momentum"] * (_kept(s, "v", p) + g)
         return p - h["learning_rate"] * s["v"]
@@ -167,6 +189,12 @@ def _momentum() -> _Rules:
         return p - h["learning_rate"] * g
 
     yield "dropped term", "the velocity is kept, but the step goes along the gradient", beside
+
+    def ahead(p: np.ndarray, g: np.ndarray, s: State, t: int, h: Numbers) -> np.ndarray:
+        s["v"] = h["momentum"] * _kept(s, "v", p) + g
+        return p - h["learning_rate"] * (g + h["momentum"] * s["v"])
+
+    yield "added", "it looks ahead along the velocity: these are Nesterov's steps", ahead
 
 
 def _nesterov() -> _Rules:
@@ -250,6 +278,7 @@ def _moments(
     power: int = 2,
     keep_corrected: bool = False,
     decay_in_m: bool = False,
+    of: str = "g",
 ) -> Rule:
     """Make a rule of Adam's kind; every argument away from its default is a mistake."""
 
@@ -262,7 +291,10 @@ def _moments(
 
         share = {"rest": 1.0, "one": 0.0}
         s["m"] = beta1 * _kept(s, "m", p) * keep_m + (1.0 - beta1 * share[share_m]) * g
-        s["v"] = beta2 * _kept(s, "v", p) * keep_v + (1.0 - beta2 * share[share_v]) * np.abs(g) ** power
+        s["v"] = (
+            beta2 * _kept(s, "v", p) * keep_v
+            + (1.0 - beta2 * share[share_v]) * np.abs(g if of == "g" else s["m"]) ** power
+        )
         m, v = s["m"] / lacks(correct_m, beta1), s["v"] / lacks(correct_v, beta2)
         if decay_in_m:
             m = m + h["weight_decay"] * p
@@ -274,6 +306,7 @@ def _moments(
             below = {
                 "outside": np.sqrt(v) + e if root else v + e,
                 "inside": np.sqrt(v + e),
+                "late": np.sqrt(s["v"]) / lacks(correct_v, beta2) + e,
                 "none": np.sqrt(v),
             }[epsilon]
         return p + sign * h["learning_rate"] * (m if direction == "m" else g) / below
@@ -301,6 +334,12 @@ def _adam_mistakes() -> _Rules:
     yield "bias correction", says, _moments(keep_corrected=True)
     yield "epsilon inside the root", "ε stands inside the root: √(v + ε) instead of √v + ε", _moments(epsilon="inside")
     yield "dropped term", "ε is missing beside the root", _moments(epsilon="none")
+    yield (
+        "bias correction",
+        "v is corrected outside of the root; its correction belongs inside",
+        _moments(epsilon="late"),
+    )
+    yield "wrong layer", "v averages m², where g² belongs", _moments(of="m")
     yield "dropped term", "the root is missing: it divides by v", _moments(root=False)
     yield "dropped term", "the step goes along the gradient, not along its average m", _moments(direction="g")
     yield "dropped term", "the old m is forgotten", _moments(keep_m=False)

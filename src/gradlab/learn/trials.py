@@ -110,6 +110,16 @@ def _relu(rng: np.random.Generator) -> Trials:
         ("sign", "it keeps the negative numbers, and zeroes the positive ones", lambda x: np.minimum(x, 0.0)),
         ("sign", "this is max(−x, 0)", lambda x: np.maximum(-x, 0.0)),
         ("factor", "this is the absolute value", np.abs),
+        (
+            "factor",
+            "a small part of the negative numbers is kept, as in a leaky ReLU",
+            lambda x: np.where(x > 0.0, x, 0.01 * x),
+        ),
+        (
+            "wrong axis",
+            "one maximum is taken of all numbers, where each has its own",
+            lambda x: np.full(x.shape, max(x.max(), 0.0)),
+        ),
         ("slope missing", "nothing is zeroed: it is x itself", lambda x: x),
         ("factor", "this is the slope, 1 or 0, not the number itself", lambda x: (x > 0.0) * 1.0),
     ]
@@ -244,9 +254,10 @@ def _dense_backward(rng: np.random.Generator) -> Trials:
 
 
 def _logits(rng: np.random.Generator, k: int, scale: float = 2.0) -> Draw:
-    """Draw logits and targets: of yes and no for one output, one-hot for several."""
-    classes = rng.integers(0, max(k, 2), N)
-    t = np.eye(k)[classes] if k > 1 else classes[:, np.newaxis].astype(float)
+    """Draw logits, and targets that are probabilities: one number each, or several that sum to 1."""
+    t = rng.dirichlet(np.ones(k), N) if k > 1 else rng.uniform(size=(N, 1))
+    sure = t[: N // 2]
+    sure[...] = np.eye(k)[np.argmax(sure, axis=1)] if k > 1 else np.round(sure)
     return {"z": scale * rng.standard_normal((N, k)), "t": t}
 
 
@@ -355,6 +366,7 @@ def _cross_entropy(rng: np.random.Generator) -> Trials:
     wrongs = _of_terms(terms) + _mean_of(
         ("dropped term", "the term with 1 − t is missing: the samples whose target is 0", lambda z, t: t * np.logaddexp(0.0, -z)),
         ("dropped term", "the term with t is missing: the samples whose target is 1", lambda z, t: (1.0 - t) * np.logaddexp(0.0, z)),
+        ("dtype", "the targets are rounded to 0 and 1; they may be any probability", lambda z, t: np.logaddexp(0.0, z) - np.round(t) * z),
         ("sign", "t and 1 − t are exchanged", lambda z, t: np.logaddexp(0.0, z) - (1.0 - t) * z),
         ("sign", "the two terms have different signs", lambda z, t: t * np.logaddexp(0.0, -z) - (1.0 - t) * np.logaddexp(0.0, z)),
         ("sign", "the two terms have different signs", lambda z, t: (1.0 - t) * np.logaddexp(0.0, z) - t * np.logaddexp(0.0, -z)),
@@ -374,6 +386,7 @@ def _cross_entropy(rng: np.random.Generator) -> Trials:
         ("dropped term", "the term with 1 − t is missing", lambda z, t: -t * (1.0 - _σ(z))),
         ("dropped term", "the term with t is missing", lambda z, t: (1.0 - t) * _σ(z)),
         ("sign", "t is added, not subtracted", lambda z, t: _σ(z) + t),
+        ("dtype", "the targets are rounded to 0 and 1; they may be any probability", lambda z, t: _σ(z) - np.round(t)),
         ("sign", "t and 1 − t are exchanged", lambda z, t: _σ(z) - (1.0 - t)),
         ("dropped term", "the difference is squared", lambda z, t: (_σ(z) - t) ** 2),
         ("slope at the input", "the slope of σ is written for its output, but is fed the logits", lambda z, t: (_σ(z) - t) * z * (1 - z)),
@@ -390,6 +403,9 @@ def _cross_entropy(rng: np.random.Generator) -> Trials:
 
 
 def _softmax(rng: np.random.Generator) -> Trials:
+    def likeliest(t: np.ndarray) -> np.ndarray:
+        return np.eye(t.shape[1])[np.argmax(t, axis=1)]
+
     def p(z: np.ndarray, axis: int | None = 1) -> np.ndarray:
         e = np.exp(z - z.max())
         return e / e.sum(axis=axis, keepdims=True)
@@ -402,6 +418,7 @@ def _softmax(rng: np.random.Generator) -> Trials:
         ("wrong axis", "softmax is taken over samples and classes together", lambda z, t: -t * np.log(p(z, None))),
         ("dropped term", "the logarithm of the sum is missing", lambda z, t: -t * z),
         ("dropped term", "the largest logit is taken out, and not put back", lambda z, t: -t * (z - z.max(axis=1, keepdims=True) - np.log(np.exp(z).sum(axis=1, keepdims=True)))),
+        ("dropped term", "only the likeliest class of each target counts; the others have a share too", lambda z, t: -likeliest(t) * np.log(p(z))),
         ("dropped term", "the targets are missing: every class counts", lambda z, t: -np.log(p(z))),
         ("dropped term", "the targets are missing in one of the two terms", lambda z, t: np.log(np.exp(z).sum(axis=1, keepdims=True)) - t * z),
         ("dropped term", "there is a term with 1 − t, as for independent yes and no", lambda z, t: -t * np.log(p(z)) - (1 - t) * np.log(1 - p(z))),
@@ -421,6 +438,7 @@ def _softmax(rng: np.random.Generator) -> Trials:
         ("dropped term", "a logit changes the other classes' probabilities too: those terms are missing", lambda z, t: (p(z) - t) * t),
         ("factor", "a slope p·(1 − p) is in it, but it has cancelled", lambda z, t: (p(z) - t) * p(z) * (1.0 - p(z))),
         ("sign", "t is added, not subtracted", lambda z, t: p(z) + t),
+        ("dropped term", "only the likeliest class of each target counts; the others have a share too", lambda z, t: p(z) - likeliest(t)),
         ("slope twice", "softmax is applied twice", lambda z, t: p(p(z)) - t),
     ) + _mean_over_outputs(lambda z, t: p(z) - t)  # fmt: skip
     z = np.array(
@@ -441,7 +459,7 @@ def _two_layer_net(rng: np.random.Generator) -> Trials:
     def draw(n: int, d: int, h: int) -> Draw:
         scale = {"W1": (d, h), "b1": (1, h), "W2": (h, 1), "b2": (1, 1)}
         parameters = {name: rng.standard_normal(shape) for name, shape in scale.items()}
-        return {"x": rng.standard_normal((n, d)), "t": rng.integers(0, 2, (n, 1)).astype(float), **parameters}
+        return {"x": rng.standard_normal((n, d)), "t": rng.uniform(size=(n, 1)), **parameters}
 
     def loss_of(
         hidden: Callable[[np.ndarray], np.ndarray] = _σ, b1: float = 1.0, b2: float = 1.0, end: Answer | None = None
@@ -517,6 +535,10 @@ def _two_layer_net(rng: np.random.Generator) -> Trials:
         ("transposed", "W2 meets the wrong units: it is not transposed as it should be", wrong(da=lambda dz2, W2: dz2 @ W2)),
         ("dropped term", "b1 is missing on the way forward", wrong(with_b1=0.0)),
         ("dropped term", "b2 is missing on the way forward", wrong(with_b2=0.0)),
+        ("dropped term", "only the first sample is in dL/db1", wrong(db1=lambda dz1, dz2: dz1[:1])),
+        ("dropped term", "only the last sample is in dL/db1", wrong(db1=lambda dz1, dz2: dz1[-1:])),
+        ("dropped term", "only the first sample is in dL/db2", wrong(db2=lambda dz1, dz2: dz2[:1])),
+        ("dropped term", "only the last sample is in dL/db2", wrong(db2=lambda dz1, dz2: dz2[-1:])),
         ("dropped term", "both biases are missing on the way forward", wrong(with_b1=0.0, with_b2=0.0)),
         ("slope missing", "σ is missing on the way forward", wrong(hidden=lambda z: z)),
         ("transposed", "dL/dW1 is right once transposed", wrong(dW1=lambda x, a1, dz1, dz2: dz1.T @ x)),
@@ -608,6 +630,10 @@ def _batch_norm(rng: np.random.Generator) -> Trials:
     def through(x_hat: np.ndarray, g: np.ndarray) -> Any:
         return x_hat * (g * x_hat).mean(axis=0)
 
+    def wrong_with_gamma(dy: Any, x: Any, gamma: Any, epsilon: Any) -> tuple[np.ndarray, ...]:
+        dx, dgamma, dbeta = wrong()(dy, x, gamma, epsilon)
+        return dx, dgamma, gamma * dbeta
+
     back: list[Wrong] = [
         ("dropped term", "mean and variance are taken as constants; both depend on every sample", wrong(lambda g, x, s, dy: g / s)),
         ("dropped term", "the way through the variance is missing", wrong(lambda g, x, s, dy: (g - g.mean(axis=0)) / s)),
@@ -628,6 +654,8 @@ def _batch_norm(rng: np.random.Generator) -> Trials:
         ("wrong axis", "means are taken over the features, not over the samples", wrong(lambda g, x, s, dy: (g - g.mean(axis=1, keepdims=True) - x * (g * x).mean(axis=1, keepdims=True)) / s)),
         ("dropped term", "x̂ is missing behind its mean", wrong(lambda g, x, s, dy: (g - g.mean(axis=0) - (g * x).mean(axis=0)) / s)),
         ("slope missing", "it is dy itself", wrong(lambda g, x, s, dy: dy)),
+        ("wrong layer", "gamma is in dL/dbeta, where it has no place: beta is added after it", wrong_with_gamma),
+        ("dropped term", "epsilon is missing", lambda dy, x, gamma, epsilon: wrong()(dy, x, gamma, 0.0)),
         ("dropped term", "it is gamma·dy: how x̂ depends on x is missing", wrong(lambda g, x, s, dy: g)),
         ("wrong layer", "dL/dgamma is made of x, where the normalised x̂ belongs", wrong(dgamma=lambda dy, x_hat, x, s: (dy * x).sum(axis=0, keepdims=True))),
         ("dropped term", "dL/dgamma is made of x − mean: it is not divided by the standard deviation", wrong(dgamma=lambda dy, x_hat, x, s: (dy * x_hat * s).sum(axis=0, keepdims=True))),
@@ -708,6 +736,33 @@ def _through_time(rng: np.random.Generator) -> Trials:
 
         return backward
 
+    def sums(deltas: Any, x: Any, h: Any, W: Any) -> tuple[np.ndarray, ...]:
+        before = np.concatenate([0.0 * h[:1], h[:-1]])
+        dW, dU = (sum(a[t].T @ deltas[t] for t in range(len(x))) for a in (x, before))
+        return deltas @ W.T, dW, dU, deltas.sum(axis=(0, 1))[np.newaxis]
+
+    def back_without_slope(dy: Any, x: Any, h: Any, W: Any, U: Any) -> tuple[np.ndarray, ...]:
+        dh, deltas = dy, np.zeros_like(h)
+        for t in reversed(range(len(x))):
+            deltas[t] = dh * (1.0 - h[t] ** 2)
+            dh = dh @ U.T
+        return sums(deltas, x, h, W)
+
+    def dx_without_slope(dy: Any, x: Any, h: Any, W: Any, U: Any) -> tuple[np.ndarray, ...]:
+        right = wrong()(dy, x, h, W, U)
+        dh, dx = dy, np.zeros_like(x)
+        for t in reversed(range(len(x))):
+            dx[t] = dh @ W.T
+            dh = dh * (1.0 - h[t] ** 2) @ U.T
+        return dx, *right[1:]
+
+    def from_the_first(dy: Any, x: Any, h: Any, W: Any, U: Any) -> tuple[np.ndarray, ...]:
+        dh, deltas = dy, np.zeros_like(h)
+        for t in range(len(x)):
+            deltas[t] = dh * (1.0 - h[t] ** 2)
+            dh = deltas[t] @ U.T
+        return sums(deltas, x, h, W)
+
     def only(which: slice) -> Answer:
         return lambda dy, x, h, W, U: _only(wrong()(dy, x, h, W, U), dy, x, h, W, U, which)
 
@@ -715,9 +770,7 @@ def _through_time(rng: np.random.Generator) -> Trials:
         deltas = right[0] @ np.linalg.pinv(W.T)
         kept = np.zeros_like(deltas)
         kept[which] = deltas[which]
-        before = np.concatenate([0.0 * h[:1], h[:-1]])
-        products = [sum(a[t].T @ kept[t] for t in range(len(x))) for a in (x, before)]
-        return right[0], *products, kept.sum(axis=(0, 1))[np.newaxis]
+        return right[0], *sums(kept, x, h, W)[1:]
 
     back: list[Wrong] = [
         ("slope missing", "the slope of tanh is missing", wrong(slope=lambda a, h: 1.0)),
@@ -734,6 +787,9 @@ def _through_time(rng: np.random.Generator) -> Trials:
         ("transposed", "U is not transposed on the way back in time", wrong(recur=lambda delta, U: delta @ U)),
         ("dropped term", "U is missing on the way back in time", wrong(recur=lambda delta, U: delta)),
         ("sign", "what goes back in time has the wrong sign", wrong(recur=lambda delta, U: -delta @ U.T)),
+        ("slope missing", "the slope of tanh is missing on the way back in time: dL/dh is passed on", back_without_slope),
+        ("slope missing", "the slope of tanh is missing on the way to dx", dx_without_slope),
+        ("wrong layer", "it goes through the steps from the first to the last", from_the_first),
         ("wrong layer", "W stands where U belongs on the way back in time", lambda dy, x, h, W, U: wrong(recur=lambda delta, _: delta @ W.T)(dy, x, h, W, U)),
         ("added", "dy is added at every step; it belongs to the last state alone", wrong(every=True)),
         ("transposed", "W is not transposed on the way to dx", wrong(dx=lambda delta, W: delta @ W)),
