@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -371,6 +372,11 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             )
 
 
+XOR = """
+network.width = 2
+training.learning_rate = 0.5
+training.batch_size = 4
+"""  # what is explained where no CONFIG is named
 FORMATS = ("text", "markdown", "html", "json")
 StepConfig = Annotated[
     Path | None,
@@ -481,33 +487,31 @@ def _next_step(
     """Train `index` steps, as `run` would; return the network, loss and batch of the next, and what updates it."""
     import numpy as np
 
-    from gradlab.lab.config import ConfigError, load_config
-    from gradlab.nn import SGD, BinaryCrossEntropy, Loss, Network, Optimizer, mlp
+    from gradlab.lab.config import ConfigError, config_of, load_config
+    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule
     from gradlab.nn.checks import whole
 
     whole("--step", index, 0)
-    loss: Loss
-    optimizer: Optimizer
     if config is None:
-        if overrides:
-            raise ConfigError([f"--set {overrides[0]}: there is no CONFIG to override; name one"])
-        x, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0, 1.0, 0.0])
-        network, loss, optimizer = Network(mlp([2, 2, 1], "sigmoid"), seed=0), BinaryCrossEntropy(), SGD(0.5)
-        batch = _train_up_to(index, network, loss, optimizer, x, y, len(x), None, {})
-        penalties = {}
+        on_data = [override for override in overrides if override.strip().startswith("data")]
+        if on_data:
+            raise ConfigError([f"--set {on_data[0]}: without a CONFIG the data are XOR; name one"])
+        plan = config_of(XOR, "XOR", overrides)
+        data: Any = SimpleNamespace(
+            x_train=np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), y_train=np.array([0.0, 1.0, 1.0, 0.0])
+        )
     else:
-        from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule
-
         plan = load_config(config, overrides, None)
         plan = plan.model_copy(update={"experiments": plan.experiments[:1]})
         _sizes(plan, config)
-        [data], [experiment] = _load_all(plan, config), plan.experiments
-        x, y, training = data.x_train, data.y_train, experiment.training
-        network, loss = build_network(experiment.network, data, experiment.seeds[0]), build_loss(training)
-        optimizer = build_optimizer(training, network)
-        penalties = {"l1": training.l1, "l2": training.l2, "clip_norm": training.clip_norm}
-        schedule = build_schedule(training)
-        batch = _train_up_to(index, network, loss, optimizer, x, y, training.batch_size, schedule, penalties)
+        [data] = _load_all(plan, config)
+    [experiment] = plan.experiments
+    x, y, training = data.x_train, data.y_train, experiment.training
+    network, loss = build_network(experiment.network, data, experiment.seeds[0]), build_loss(training)
+    optimizer = build_optimizer(training, network)
+    penalties = {"l1": training.l1, "l2": training.l2, "clip_norm": training.clip_norm}
+    schedule = build_schedule(training)
+    batch = _train_up_to(index, network, loss, optimizer, x, y, training.batch_size, schedule, penalties)
     rows = batch if samples is None else samples
     arguments = {"network": network, "loss": loss, "x": x, "y": y, "samples": rows}
     return arguments, {"optimizer": optimizer, **penalties}
@@ -730,6 +734,6 @@ def _told_as_usage() -> Iterator[None]:
     """Exit with 2 for a name that there is not, or a file that cannot be used."""
     try:
         yield
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
         print(f"gradlab: {error}", file=sys.stderr)
         raise typer.Exit(USAGE) from None

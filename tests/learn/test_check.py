@@ -106,7 +106,9 @@ def test_weights_that_a_layer_leaves_at_0_do_not_hide_its_mistake(written):
         ("class Mine(Cube):\n  def __init__(self, scale): pass", "line 11: Mine needs scale: give it, as in Mine(scale=3)"),
         ("class Mine(Cube):\n  def __init__(self): 1 / 0", "line 12: Mine cannot be made: ZeroDivisionError"),
         ("class Mine:\n  def step(self, params, grads): params -= grads", "line 11: Mine has no attribute learning_rate"),
-        ("Mine = 3", "Mine is a int: no layer, loss or optimizer"),
+        ("Mine = 3", "Mine is of type int: no layer, activation, loss or optimizer"),
+        ("def Mine(x): return x", "line 11: Mine is a function of arguments: no layer"),
+        ("class Mine(Cube):\n  def backward(self, dy, y): return dy", "line 12: Mine.backward takes other arguments than it is given"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_is_said_in_a_sentence(written, body, words):
@@ -139,7 +141,22 @@ def test_arguments_are_literals(written):
 
 
 def test_a_module_of_python_s_own_path_may_stand_in_place_of_the_file():
-    assert check_file("gradlab.nn.activations:Softplus")
+    for name in ("activations:Softplus", "layers:Dense(3, 2)", "losses:SoftmaxCrossEntropy", "optimizers:Adam"):
+        assert check_file(f"gradlab.nn.{name}")
+
+
+def test_a_slope_that_is_no_float_is_told(written):
+    verdict = check_file(
+        written("""
+        class Mine(gradlab.Activation):
+            def forward(self, x, out=None):
+                return np.maximum(x, 0, out=out)
+
+            def derivative(self, x, y, out=None):
+                return x > 0
+    """)
+    )
+    assert "line 16: Mine.derivative gives an array of bool; give floats" in verdict.says
 
 
 @pytest.mark.parametrize(
@@ -149,6 +166,8 @@ def test_a_module_of_python_s_own_path_may_stand_in_place_of_the_file():
         ("return undefined", "line 13: NameError: name 'undefined' is not defined, in `return undefined`"),
         ("import os; os._exit(7)", "it ended Python itself, with exit code 7"),
         ("return self.forward(x)", "RecursionError"),
+        ("raise KeyboardInterrupt", "line 13: KeyboardInterrupt"),
+        ("class Odd(Exception):\n      __str__ = None\n    raise Odd", "line 15: Odd, in `raise Odd`"),
     ],
 )
 def test_what_the_code_does_is_said_as_its_own(written, body, words):
@@ -178,7 +197,15 @@ def load_and_say(path):
     return {}
 
 
-@pytest.mark.parametrize("subject", [Dense(3, 2), Sigmoid(), SquaredError("sigmoid")])
+class PlainLoss:
+    def value(self, logits, targets):
+        return np.mean((logits - targets) ** 2)
+
+    def gradient(self, logits, targets):
+        return 2 * (logits - targets) / logits.size
+
+
+@pytest.mark.parametrize("subject", [Dense(3, 2), Sigmoid(), SquaredError("sigmoid"), PlainLoss()])
 def test_our_own_are_right(subject):
     assert check_object(subject)
 
@@ -244,6 +271,17 @@ def test_an_optimizer_s_mistake_is_named(rule, mistake, words):
     assert verdict.mistake == mistake
     assert words in verdict.says
     assert bool(verdict) == ("those of" in words)
+
+
+def test_a_velocity_that_comes_too_late_is_no_step_that_is_missing():
+    class Late(Plain):
+        momentum, v = 0.9, 0.0
+
+        def step(self, params, grads):
+            params -= 0.1 * self.v
+            self.v = 0.9 * self.v + grads
+
+    assert check_optimizer(Late(None)).mistake == "not updated"
 
 
 def test_an_optimizer_may_be_held_against_another_family():

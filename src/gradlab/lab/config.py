@@ -363,8 +363,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), seeds: int | No
     ConfigError
         Listing every mistake of the file.
     """
-    path = Path(path)
-    raw = _read(path)
+    return _load(_read(Path(path)), Path(path), overrides, seeds)
+
+
+def config_of(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
+    """Validate a configuration that stands in no file; as `load_config`, `name` stands for the file."""
+    return _load(tomllib.loads(text), Path(name), overrides, None)
+
+
+def _load(raw: dict[str, Any], path: Path, overrides: Sequence[str], seeds: int | None) -> Config:
     sources = dict.fromkeys(_override(raw, overrides), "--set")
     if seeds is not None:
         raw["seeds"] = seeds

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import linecache
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,13 +84,15 @@ def run_apart(work: Callable[..., dict[str, Any]], *arguments: Any, seconds: flo
 
 
 def load_file(path: str) -> ModuleType:
-    """Run a file as a module.
+    """Run a file as a module, or import one by its dotted name.
 
     Raises
     ------
     UnusableFileError
         If it cannot be read, is no Python, or raises an error.
     """
+    if not path.endswith(".py") and re.fullmatch(r"[\w.]+", path):
+        return _load_module(path)
     if not Path(path).is_file():
         raise UnusableFileError(f"{path}: there is no such file")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -102,17 +105,30 @@ def load_file(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UnusableFileError(f"{path}, line {error.lineno}: {error.msg}{_quoted(error.text)}") from None
-    except (Exception, SystemExit) as error:  # whatever a file raises
+    except BaseException as error:  # whatever a file raises
         raise UnusableFileError(describe(error, path)) from None
     return module
 
 
-def describe(error: BaseException, path: str, doing: str = "") -> str:
-    """Say in a sentence what a file raised, and at which of its lines."""
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UnusableFileError(f"{name}: there is no such file or module ({error})") from None
+    except BaseException as error:  # whatever a module raises
+        raise UnusableFileError(describe(error, name)) from None
+
+
+def describe(error: BaseException, path: str, doing: str = "", line: int | None = None) -> str:
+    """Say in a sentence what a file raised, and at which of its lines; `line` is where, if none of them was at work."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if _is(frame.filename, path)]
-    place = f", line {lines[-1].lineno}" if lines else ""
+    number = lines[-1].lineno if lines else line
+    place = f", line {number}" if number else ""
     quoted = _quoted(lines[-1].line) if lines else ""
-    told = " ".join(str(error).split())
+    try:
+        told = " ".join(str(error).split())
+    except Exception:  # of an error of one's own, that too may fail
+        told = ""
     return f"{path}{place}: {doing}{type(error).__name__}{f': {told}' if told else ''}{quoted}"
 
 
@@ -156,6 +172,8 @@ def answer_one_request() -> None:
         answer(UNUSABLE, str(error))
     except FailedCodeError as error:
         answer(WRONG, str(error))
+    except BaseException as error:  # what was raised where nothing of somebody's own was thought to be at work
+        answer(WRONG, describe(error, str(arguments[0])))
     answer("", result)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
-import importlib
 import inspect
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
 from gradlab.learn.optimizercheck import ALIASES, MissingSettingError, check_optimizer
 from gradlab.learn.recipes import FAMILIES
-from gradlab.learn.trials import Trial, solution, trials
+from gradlab.learn.trials import Trial, solution, trials, why_extreme
 from gradlab.learn.verdict import Verdict
+from gradlab.nn.activations import Activation
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.gradcheck import GradientCheck, check_gradients
 from gradlab.nn.layers import Layer
@@ -68,14 +68,6 @@ def _parse(target: str) -> tuple[str, str, str]:
     found = re.fullmatch(r"([^\W\d]\w*)\s*(\(.*\))?", rest.strip(), re.DOTALL)
     if not colon or not path or found is None:
         raise UnusableFileError(f"{target}: not of the form FILE.py:NAME, such as layers.py:Cube")
-    if not path.endswith(".py") and re.fullmatch(r"[\w.]+", path):  # a module
-        try:
-            spec = importlib.util.find_spec(path)
-        except (ImportError, ValueError) as error:
-            raise UnusableFileError(f"{path}: {error}") from None
-        if spec is None or not spec.origin:
-            raise UnusableFileError(f"{path}: there is no such file or module; name a file as FILE.py:NAME")
-        path = spec.origin
     return path, found[1], found[2] or ""
 
 
@@ -97,6 +89,8 @@ def _make(module: Any, path: str, name: str, arguments: str) -> Any:
     thing = getattr(module, name)
     if not callable(thing) or (not inspect.isclass(thing) and _kind(thing)):
         return thing
+    if inspect.isfunction(thing) and not arguments and inspect.signature(thing).parameters:
+        raise UnusableFileError(f"{path}, line {_line(thing)}: {name} is a function of arguments: {NOTHING}")
     line = f"{path}, line {_line(thing)}: "
     args, options = _arguments(arguments, line)
     if inspect.isclass(thing):
@@ -105,8 +99,8 @@ def _make(module: Any, path: str, name: str, arguments: str) -> Any:
         options = _sizes(thing, line, name)
     try:
         return thing(*args, **options)
-    except (Exception, SystemExit) as error:  # whatever a constructor raises
-        raise UnusableFileError(describe(error, path, f"{name} cannot be made: ")) from None
+    except BaseException as error:  # whatever a constructor raises
+        raise UnusableFileError(describe(error, path, f"{name} cannot be made: ", _line(thing))) from None
 
 
 def _line(thing: Any) -> int:
@@ -144,6 +138,7 @@ def _sizes(thing: Any, line: str, name: str) -> dict[str, Any]:
 
 
 OF_LOSSES = ("squared_error", "cross_entropy", "softmax")  # the exercises whose trials are of a loss
+NOTHING = "no layer, activation, loss or optimizer"
 METHODS = {"layer": ("forward", "backward"), "loss": ("value", "gradient"), "optimizer": ("step",)}
 
 
@@ -203,8 +198,10 @@ def check_object(subject: Any, like: str = "", *, name: str = "", path: str = ""
             return _verdict(subject, path, name, like)
     except UnusableFileError:
         raise
-    except (Exception, SystemExit) as error:  # whatever somebody's own code raises
-        raise FailedCodeError(describe(error, path)) from None
+    except FailedCodeError:
+        raise
+    except BaseException as error:  # whatever somebody's own code raises
+        raise FailedCodeError(describe(error, path, line=_line(type(subject)))) from None
 
 
 def _verdict(subject: Any, path: str, name: str, like: str) -> Verdict:
@@ -218,7 +215,7 @@ def _verdict(subject: Any, path: str, name: str, like: str) -> Verdict:
             return check_optimizer(subject, like, name=name)
         except MissingSettingError as error:
             raise UnusableFileError(f"{path}, line {_line(type(subject))}: {error}") from None
-    raise UnusableFileError(f"{path}: {name} is a {type(subject).__name__}: no layer, loss or optimizer")
+    raise UnusableFileError(f"{path}: {name} is of type {type(subject).__name__}: {NOTHING}")
 
 
 def _of_layer(layer: Layer, path: str, name: str) -> Verdict:
@@ -247,11 +244,18 @@ def _check_output(network: Network, x: np.ndarray, path: str, name: str, trainin
     """Raise UnusableFileError unless forward and backward give finite arrays of the right shape."""
     [layer] = copy.deepcopy(network).layers
     layer.training = training
+    _check_arguments(layer.forward, (x,), path, name)
+    _check_arguments(layer.backward, (x, x, x), path, name)
     place = f"{path}, line {_line(type(layer).forward)}: {name}.forward"
     y = layer.forward(x.copy())
     _refuse(y, None, f"{place} gives", f"for x from {x.min():.3g} to {x.max():.3g}")
     if y.ndim != 2 or len(y) != len(x):
         raise UnusableFileError(f"{place} gives an array of shape {y.shape} for x of shape {x.shape}; (n, d) is wanted")
+    if isinstance(layer, Activation) and type(layer).derivative is not Activation.derivative:
+        slope = layer.derivative(x.copy(), y.copy())
+        if isinstance(slope, np.ndarray) and slope.dtype.kind in "biu":
+            line = f"{path}, line {_line(type(layer).derivative)}: {name}.derivative"
+            raise FailedCodeError(f"{line} gives an array of {slope.dtype}; give floats, as in .astype(x.dtype)")
     try:
         dx = layer.backward(np.ones_like(y), x.copy(), y.copy())
     except Exception:  # is named where the mistakes are looked for
@@ -259,6 +263,15 @@ def _check_output(network: Network, x: np.ndarray, path: str, name: str, trainin
     place = f"{path}, line {_line(type(layer).backward)}: {name}.backward"
     transposed = np.ndim(dx) == 2 and np.shape(dx) == x.shape[::-1]  # a known mistake, which is named further on
     _refuse(dx, None if transposed else x.shape, f"{place} gives", "for finite dy, x and y")
+
+
+def _check_arguments(method: Callable[..., Any], arguments: tuple[Any, ...], path: str, name: str) -> None:
+    """Raise UnusableFileError for a method that does not take so many arguments."""
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError as error:
+        place = f"{path}, line {_line(method)}: {name}.{getattr(method, '__name__', '')}"
+        raise UnusableFileError(f"{place} takes other arguments than it is given: {error}") from None
 
 
 def _refuse(array: Any, shape: tuple[int, ...] | None, gives: str, when: str) -> None:
@@ -279,10 +292,11 @@ def _refuse_shapes(check: GradientCheck, line: str) -> None:
         raise UnusableFileError(f"{line}{check.reason.partition('): ')[2]}")
 
 
-def _of_loss(loss: Any, path: str, name: str) -> Verdict:
+def _of_loss(subject: Any, path: str, name: str) -> Verdict:
     """Check a loss on binary and on one-hot targets."""
+    loss = subject if isinstance(subject, Loss) else _Plain(subject)
     rng = np.random.default_rng(0)
-    place = f"{path}, line {_line(type(loss).value)}: {name}.value"
+    place = f"{path}, line {_line(type(subject).value)}: {name}.value"
     checked = kinks = 0
     worst = 0.0
     for k in (3, 1):
@@ -295,7 +309,7 @@ def _of_loss(loss: Any, path: str, name: str) -> Verdict:
         if not isinstance(value, int | float | np.generic | np.ndarray) or not np.isfinite(value):
             raise UnusableFileError(f"{place} gives {value!r} for finite logits and targets")
         slopes = loss.gradient(logits.copy(), targets.copy())
-        line = f"{path}, line {_line(type(loss).gradient)}: {name}.gradient gives"
+        line = f"{path}, line {_line(type(subject).gradient)}: {name}.gradient gives"
         _refuse(slopes, logits.shape, line, "for finite logits and targets")
         check = check_gradients(loss, logits, targets=targets)
         checked, kinks, worst = checked + check.checked, kinks + check.kinks, max(worst, check.error)
@@ -306,6 +320,25 @@ def _of_loss(loss: Any, path: str, name: str) -> Verdict:
             return Verdict(False, name, _told(check, where), check.mistake)
     wrong = _of_extremes(loss, name)
     return Verdict(True, name, _counted(checked, kinks, worst)) if wrong is None else wrong
+
+
+class _Plain(Loss):
+    """A loss of a class that is not derived from Loss."""
+
+    def __init__(self, subject: Any):
+        self.subject = subject
+
+    def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        return self.subject.value(logits, targets)
+
+    def gradient(
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        return self.subject.gradient(logits, targets)
 
 
 def _explained_by_its_kind(
@@ -342,7 +375,7 @@ def _of_extremes(loss: Any, name: str) -> Verdict | None:
                     says = (
                         f"{method} is {np.ravel(found)} for the logits {np.ravel(draw['z'])}, but {np.ravel(right)} is "
                     )
-                    says += "right: e to such a power, or the logarithm of what it leaves, is not finite"
+                    says += f"right: {why_extreme(np.asarray(found))}"
                     return Verdict(False, name, says, "stability")
     return None
 
@@ -350,6 +383,7 @@ def _of_extremes(loss: Any, name: str) -> Verdict | None:
 def _told(check: GradientCheck, where: str) -> str:
     """Put a check of one layer into sentences."""
     reason = check.reason.partition("): ")[2] or check.reason
+    reason = reason.replace("the gradient of x ", "the gradient of the logits ") if "logit" in where else reason
     likely = f"\n  most likely: {check.explanation}" if check.explanation else ""
     by = f" (relative error {check.error:.1e})" if np.isfinite(check.error) else ""
     counted = f"{check.checked} entries compared, {check.kinks} left out at kinks"

@@ -328,7 +328,7 @@ class _Drawing:
             ends = left.x, left.heights[j], right.x, right.heights[k]
             width = THINNEST + (LINE - THINNEST) * share
             self._line(*ends, _colour(weight), width, parent=group, stroke_opacity=0.3 + 0.6 * share)
-        for way in (0.4, 0.5, 0.6) if len(links) <= MOST_NUMBERS else ():
+        for way in (1 / 3, 0.4, 0.5, 0.6, 2 / 3) if len(links) <= MOST_NUMBERS else ():
             x = (1.0 - way) * left.x + way * right.x
             heights = [(1.0 - way) * left.heights[j] + way * right.heights[k] for j, k, _, _ in links]
             if all(below - above >= APART for above, below in pairwise(sorted(heights))):

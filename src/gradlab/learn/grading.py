@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
-from gradlab.learn.trials import Draw, Trial, solution, trials
+from gradlab.learn.trials import Draw, Trial, solution, trials, why_extreme
 from gradlab.learn.verdict import Verdict
-from gradlab.nn.checks import not_one_of
 from gradlab.nn.mistakes import Suspect, close, find, of_a_factor, of_any_array, rounded
 
 RIGHT = 1e-9  # largest difference from the right numbers, relative to the largest of them
 SINGLE = 1e-6  # the same for numbers that were computed in float32 somewhere
-SEVEN_DIGITS = "it is right to seven digits only: something was computed in float32"
+SEVEN_DIGITS = "it is right to some seven digits only: a float32 on the way, or a small number that was added"
 WHOLE = "it is an array of integers, which cannot hold what stands behind the point"
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -56,8 +55,10 @@ def _grade(path: str, exercise: str) -> dict[str, Any]:
     functions = {trial.function: getattr(module, trial.function, None) for trial in trials(exercise)}
     own = [name for name, value in vars(module).items() if inspect.isfunction(value)]
     for name, function in functions.items():
+        if function is None:
+            raise UnusableFileError(f"{path}: there is no function {name}, only {', '.join(own) or 'none at all'}")
         if not callable(function):
-            raise UnusableFileError(f"{path}: there is no function {name}: {not_one_of(name, own)}")
+            raise UnusableFileError(f"{path}: {name} is of type {type(function).__name__}, and no function")
     return asdict(grade(functions, exercise, path))  # type: ignore[arg-type]
 
 
@@ -92,7 +93,8 @@ def grade(functions: Functions, exercise: str, path: str = "") -> Verdict:
         verdict = judged.verdict(others)
         if verdict is not None:
             mistake, says = verdict
-            praise = f"\n  right so far: {', '.join(dict.fromkeys(done))}" if set(done) - {trial.function} else ""
+            before = [name for name in dict.fromkeys(done) if name != trial.function]
+            praise = f"\n  right so far: {', '.join(before)}" if before else ""
             return Verdict(False, exercise, f"{says}{praise}", mistake)
         done.append(trial.function)
     names = ", ".join(dict.fromkeys(done))
@@ -158,7 +160,7 @@ class _Judge:
                 wanted = ", ".join(draw)
                 raise UnusableFileError(f"{self.place}{name} takes other arguments than ({wanted})") from None
             raise FailedCodeError(describe(error, self.path)) from None
-        except (Exception, SystemExit) as error:  # whatever somebody's own code raises
+        except BaseException as error:  # whatever somebody's own code raises
             raise FailedCodeError(describe(error, self.path)) from None
         if trial.written:
             results = tuple(self.given[r] for r in trial.results)
@@ -171,12 +173,24 @@ class _Judge:
                     f"{self.place}{name} returns {shown}; it is to return {', '.join(trial.results)}"
                 )
             results = tuple(returned)
+            self._refuse_another_order(results, _call(self.reference, trial, draw))
         for result, right, each in zip(results, _call(self.reference, trial, draw), trial.results, strict=True):
             self._refuse(each, result, np.asarray(right))
         if self.lenient:
             rights = _call(self.reference, trial, draw)
             return tuple(np.reshape(result, np.shape(right)) for result, right in zip(results, rights, strict=True))
         return results
+
+    def _refuse_another_order(self, results: tuple[Any, ...], rights: tuple[Any, ...]) -> None:
+        """Raise FailedCodeError if the results are right, but in another order."""
+        _, *others = itertools.permutations(range(len(results)))
+        for order in others:
+            pairs = [(results[i], right) for i, right in zip(order, rights, strict=True)]
+            if all(isinstance(result, np.ndarray) and _alike(result, right) for result, right in pairs):
+                wanted = ", ".join(self.trial.results)
+                raise FailedCodeError(
+                    f"{self.place}{self.trial.function}: the results are right, but in another order than {wanted}"
+                )
 
     def _refuse(self, name: str, result: Any, right: np.ndarray) -> None:
         """Raise UnusableFileError for what is no array of numbers of the right shape, or is not finite."""
@@ -189,8 +203,11 @@ class _Judge:
         if array.dtype.kind not in "fiub":
             raise UnusableFileError(f"{which} an array of {array.dtype}; it is to hold floats")
         if array.shape != right.shape and not (self.lenient and array.shape == right.shape[::-1]):
-            turned = array.ndim == 2 and array.shape == right.shape[::-1]
-            hint = ": rows and columns are exchanged" if turned else ""
+            hint = ""
+            if array.ndim == 2 and array.shape == right.shape[::-1]:
+                hint = ": rows and columns are exchanged"
+            elif array.ndim == right.ndim == 2 and len(right) == 1 and array.shape[1] == right.shape[1]:
+                hint = ": the sum over the samples is missing"
             wanted = f"of shape {right.shape}" if right.ndim else "a number"
             raise UnusableFileError(f"{which} of shape {array.shape}; it is to be {wanted}{hint}")
         if not np.isfinite(array).all() and not self.trial.extreme:
@@ -210,10 +227,12 @@ class _Judge:
             return "stability", f"{self.place}{self._extreme(name, found, right)}"
         at = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
         entry = list(at) if at and len(self.trial.draws) == 1 else ""
-        compared = f"{name}{entry} is {found[at]:.6g}, but {right[at]:.6g} is right"
+        compared = f"{name}{entry} is {found[at] + 0.0:.6g}, but {right[at] + 0.0:.6g} is right"
         if f"{found[at]:.6g}" == f"{right[at]:.6g}":
             compared = f"{name}{entry} is {found[at]:.12g}, but {right[at]:.12g} is right"
-        explained = f"; {likely}" if likely else "; no known mistake explains all of its numbers"
+        fine = int(np.sum(error <= RIGHT * size))
+        count = f"{fine} of {error.size} numbers are right" if fine else "no number is right"
+        explained = f"; {likely or f'{count}, and no known mistake explains what is not'}"
         return mistake, f"{self.place}{self.trial.function}: {compared}{explained}"
 
     def _held(self, name: str) -> np.ndarray | None:
@@ -225,8 +244,7 @@ class _Judge:
         largest = max(float(np.max(np.abs(value))) for value in self.trial.draws[0].values())
         return (
             f"{self.trial.function}: for numbers as large as {largest:g}, {name}{list(at) or ''} is {found[at]:.6g}, "
-            f"but {right[at]:.6g} is right; e to such a power, or the logarithm of what it leaves, is not finite, "
-            "so write the formula so that neither is needed"
+            f"but {right[at]:.6g} is right; {why_extreme(found)}"
         )
 
     def _explained(self, number: int, name: str) -> tuple[str, str]:
@@ -251,7 +269,7 @@ class _Judge:
         whole = [all(map(_alike, results, self.found)) for _, _, results in made]  # it explains the other results too
         for mistake, says, results in itertools.compress(made, whole):
             yield Suspect(mistake, says, results[number])
-        for mistake, says, results in made:
+        for mistake, says, results in [] if self.takes_a_step else made:  # a step's results go together
             yield Suspect(mistake, says, results[number])
         if not trial.written and len(trial.draws) == 1:
             for other, result in zip(trial.results, self.right, strict=True):

@@ -133,7 +133,7 @@ def _steps_of(optimizer: Any, name: str) -> tuple[np.ndarray, Verdict | None]:
             if t > 1:
                 return params, Verdict(False, name, says)
             return np.full((STEPS, len(params)), np.nan), _division_by_zero(name, says)
-        if np.array_equal(params, before):
+        if np.array_equal(params, before) and (t > 1 or isinstance(returned, np.ndarray)):
             says = f"step {t} leaves params as they are: change them in place, as in params -= …, or params[...] = …"
             if isinstance(returned, np.ndarray):
                 says += "; new params are returned, which nobody takes"

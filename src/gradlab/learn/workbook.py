@@ -82,10 +82,12 @@ def start(name: str, path: Path) -> None:
 
     Raises
     ------
-    FileExistsError
-        If there is something at `path`: an answer is not written over.
+    FileExistsError, FileNotFoundError
+        If there is something at `path`, as an answer is not written over; or no folder for it.
     """
     text = task_text(name)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
     if path.exists():
         raise FileExistsError(f"{path}: it exists, and is not written over; move it away, or name another file")
     with whole_or_not_at_all(path) as file:
@@ -110,7 +112,8 @@ def exercise_of(path: Path) -> str:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ValueError(f"{path}{line}: not Python: {getattr(error, 'msg', error)}") from None
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(ast.unparse(target) == "EXERCISE" for target in node.targets):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and any(getattr(t, "id", "") == "EXERCISE" for t in targets):
             name = getattr(node.value, "value", None)
             try:
                 lookup("EXERCISE", name, dict.fromkeys(EXERCISES))

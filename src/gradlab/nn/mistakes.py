@@ -75,12 +75,12 @@ def of_any_array(right: np.ndarray, n: int, held: np.ndarray | None = None) -> I
     if n > 1:
         yield Suspect(
             "mean missing",
-            f"every entry is {n} times too large, and there are {n} samples: the mean over the batch is missing",
+            f"every entry is {n} times too large, and there are {n} samples: a division by their number is missing",
             right * n,
         )
         yield Suspect(
             "mean twice",
-            f"every entry is {n} times too small, and there are {n} samples: the mean over the batch is taken twice",
+            f"every entry is {n} times too small, and there are {n} samples: it is divided by them once too often",
             right / n,
         )
     if right.ndim == 2 and min(right.shape) > 1:
@@ -182,7 +182,8 @@ def of_layer(
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = right / dy
         yield Suspect("delta missing", "it is the slope alone: it is not multiplied by dy", slope)
-        yield Suspect("slope twice", "the slope is in it twice", right * slope)
+        if len(np.unique(np.round(slope[np.isfinite(slope)], 6))) > 2:  # else it is one number for another
+            yield Suspect("slope twice", "the slope is in it twice", right * slope)
         yield Suspect(
             "dropped term", "dy is missing in it: what came around must be added to what came through", right - dy
         )
