@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test test-all clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/gradlab run configs/sigmoid_vs_relu.toml
@@ -13,6 +13,9 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable
+
+test-all: $(VENV)/test.stamp
+	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable -m ""
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

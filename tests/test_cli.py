@@ -36,7 +36,16 @@ def small(tmp_path):
 
 
 # sigmoid_vs_relu is the README's demo, and run where the README is
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.toml") if path.stem != "sigmoid_vs_relu"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.stem, marks=pytest.mark.slow)
+        if path.stem in ("depth_sweep", "circles", "breast_cancer")
+        else path.stem
+        for path in sorted(CONFIGS.glob("*.toml"))
+        if path.stem != "sigmoid_vs_relu"
+    ],
+)
 def test_the_claims_of_every_configuration_hold(name, tmp_path):
     done = gradlab("run", CONFIGS / f"{name}.toml", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

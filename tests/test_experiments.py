@@ -109,7 +109,12 @@ def test_the_gallery_shows_what_fails(tmp_path, monkeypatch):
     assert "not_made_yet" not in page
 
 
-@pytest.mark.parametrize("name", gallery.SUITE)
+LONG = ("zero_centred", "trainable_depth", "long_range", "remedies")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in gallery.SUITE]
+)
 def test_an_experiment_runs_through_in_its_small_version(name, tmp_path):
     command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), "--quick", "--out", str(tmp_path)]
     env = os.environ | {"PYTHONWARNINGS": "error"}

@@ -87,6 +87,10 @@ RUNS = {
 }
 
 
+QUICK = ("one seed", "three variants", "sweep", "long names", "early stopping", "odd names")
+KINDS = [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS]
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """Every figure that is saved, by name."""
@@ -123,7 +127,7 @@ def texts(figure):
     return [(t.get_text(), Text.get_window_extent(t)) for t in found]
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_text_is_within_the_figure_and_none_is_on_another(tmp_path, drawn, kind, monkeypatch):
     monkeypatch.delitem(figures.DRAWINGS, "sigmoid")  # the same for all
     draw(write(tmp_path / "run", **RUNS[kind]))
