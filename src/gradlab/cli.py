@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -60,39 +61,60 @@ def _gradlab(
 @app.command()
 def run(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
-    ],
+        Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in place of the file's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one in runs/.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder, in place of a CONFIG.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the state every N epochs; by default every 10 seconds.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
 ) -> None:
     """Train the networks of a configuration, test its claims, and keep the results.
 
-    Exits with 0 if all went well, 1 if training diverged or a file could not be written, 2 for a mistake in the
-    configuration, 3 if a claim does not hold, 130 if interrupted.
+    Whatever ends it, it goes on where it was when started again, to the same numbers; so it does with --resume DIR.
+    Exits with 0 if all went well, 1 if training diverged, a file could not be written or read, or another process is
+    writing the folder, 2 for a mistake in the configuration, 3 if a claim does not hold, 130 if interrupted.
     """
-    from gradlab.lab.config import load_config
+    from gradlab.lab.config import ConfigError, load_config
 
     with _mistakes_named():
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ConfigError([f"--checkpoint-every: {checkpoint_every} is not a whole number of at least 1"])
+        if resume is not None:
+            given = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
+            _check_resume(resume, [name for name, value in given.items() if value is not None])
+            if (resume / "DONE").exists():
+                if not quiet:
+                    print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
+                raise typer.Exit(_show_again(resume, as_json))
+            config = resume / "config.toml"
+        elif config is None:
+            raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
         plan = load_config(config, set_ or [], seeds)
-        _check_out(out)
+        _check_out(out, plan)
         sizes = _sizes(plan, config)
         if dry_run:
             _print_plan(plan, sizes)
             return
-        code = _run(plan, _load_all(plan, config), out, config.stem, as_json, quiet)
+        data = _load_all(plan, config)
+        code = _run(plan, data, _folder_for(plan, resume or out, config.stem, quiet), checkpoint_every, as_json, quiet)
     raise typer.Exit(code)
 
 
 @contextmanager
 def _mistakes_named() -> Iterator[None]:
-    """Exit with 2 and a line for each mistake in the configuration, and with 130 if interrupted."""
+    """Exit with 2 and a line for each mistake in the configuration, 1 for a file at fault, and 130 if interrupted."""
     from gradlab.lab.config import ConfigError
+    from gradlab.lab.store import StoreError
 
     try:
         yield
@@ -100,21 +122,49 @@ def _mistakes_named() -> Iterator[None]:
         for line in error.problems:
             print(f"gradlab: {line}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
+    except StoreError as error:
+        print(f"gradlab: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_out(out: Path | None) -> None:
-    """Refuse a folder that holds something, before anything is trained for it."""
+def _check_out(out: Path | None, plan: Any) -> None:
+    """Refuse a folder that holds something else than this run, before anything is trained for it."""
     from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import is_taken
 
     try:
-        taken = out is not None and out.exists() and (not out.is_dir() or any(out.iterdir()))
+        taken = out is not None and is_taken(out, plan)
     except OSError as error:
         raise ConfigError([f"--out {out}: {error.strerror}"]) from None
     if taken:
         raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
+
+
+def _check_resume(folder: Path, given: Sequence[str]) -> None:
+    """Refuse what cannot be gone on with, and whatever would make another run of it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import other_version
+
+    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
+    if not problems and not (folder / "config.toml").exists():
+        problems.append(f"--resume {folder}: there is no config.toml in it, so it is no run")
+    elif not problems and (reason := other_version(folder)):
+        problems.append(f"--resume {folder}: {reason}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _folder_for(plan: Any, asked: Path | None, stem: str, quiet: bool) -> Path:
+    """Choose the folder: that asked for, else an unfinished one of this configuration, else a new one."""
+    from gradlab.lab.runs import free_folder, unfinished
+
+    path = asked or unfinished(stem, plan) or free_folder(stem)
+    if not quiet and (path / "config.toml").exists():
+        print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
+    return path
 
 
 def _sizes(plan: Any, source: Path) -> list[Any]:
@@ -172,37 +222,62 @@ def _bytes(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
 
 
-def _run(plan: Any, data: Sequence[Any], out: Path | None, stem: str, as_json: bool, quiet: bool) -> int:
+def _run(plan: Any, data: Sequence[Any], path: Path, checkpoint_every: int | None, as_json: bool, quiet: bool) -> int:
     """Train and keep, then print, then draw; return the exit code."""
-    from gradlab.lab.runs import RunFolder, free_folder
+    from gradlab.lab.runs import RunFolder
 
-    with RunFolder(out or free_folder(stem), plan) as folder:
-        results = _train(plan, data, folder, quiet)
-        verdicts = _judge(plan, results)
-        summary = folder.finish(results, verdicts)
+    with RunFolder(path, plan) as folder:
+        try:
+            results = _train(plan, data, folder, checkpoint_every, quiet)
+            summary = folder.finish(results, _judge(plan, results))
+            code = _show(summary, as_json)
+            if not any(result.interrupted for result in results):
+                _draw(path)
+                folder.done()
+                return code
+        except KeyboardInterrupt:
+            pass
+    on = shlex.quote(str(path))
+    print(
+        f"gradlab: interrupted; what was recorded is in {path}; go on with: gradlab run --resume {on}", file=sys.stderr
+    )
+    return INTERRUPTED
+
+
+def _show(summary: dict[str, Any], as_json: bool) -> int:
+    """Print what a run found; return its exit code."""
     if as_json:
         print(json.dumps(summary, allow_nan=False))
     else:
         for line in _report(summary, _terminal_width()):
             print(line)
     sys.stdout.flush()
-    for result in results:
-        if result.diverged:
-            print(f"gradlab: {result.experiment.name}: {result.diverged}", file=sys.stderr)
-    if any(result.interrupted for result in results):
-        print(f"gradlab: interrupted; what was recorded is in {folder.path}", file=sys.stderr)
-        return INTERRUPTED
-    _draw(folder.path)
-    if any(result.diverged for result in results):
+    diverged = {name: v["diverged"] for name, v in summary["variants"].items() if v["diverged"]}
+    for name, reason in diverged.items():
+        print(f"gradlab: {name}: {reason}", file=sys.stderr)
+    if diverged:
         return FAILED
-    return DONE if all(verdict.holds for verdict in verdicts) else CLAIM_FAILED
+    return DONE if all(e["holds"] for e in summary["expectations"]) else CLAIM_FAILED
 
 
-def _train(plan: Any, data: Sequence[Any], folder: Any, quiet: bool) -> list[Any]:
-    """Run the experiments one after another, until the end or an interrupt."""
+def _show_again(folder: Path, as_json: bool) -> int:
+    """Print what a run that is done found; return the code that it exited with."""
+    from gradlab.lab.runs import read_summary
+    from gradlab.lab.store import StoreError
+
+    try:
+        return _show(read_summary(folder), as_json)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
+
+
+def _train(plan: Any, data: Sequence[Any], folder: Any, checkpoint_every: int | None, quiet: bool) -> list[Any]:
+    """Carry out the experiments one after another, until the end or an interrupt."""
     from threadpoolctl import threadpool_limits
 
-    from gradlab.lab.experiment import run
+    from gradlab.lab.runs import carry_out
 
     results: list[Any] = []
     with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # products this small are slower in threads
@@ -212,7 +287,7 @@ def _train(plan: Any, data: Sequence[Any], folder: Any, quiet: bool) -> list[Any
             advance(experiment, epoch)
 
         for experiment, dataset in zip(plan.experiments, data, strict=True):
-            results.append(run(experiment, dataset, on_epoch))
+            results.append(carry_out(experiment, dataset, folder.path, checkpoint_every, on_epoch))
             if results[-1].interrupted:
                 break
     return results

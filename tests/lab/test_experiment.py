@@ -4,7 +4,7 @@ import pytest
 from gradlab.lab import experiment as lab
 from gradlab.lab.config import load_config
 from gradlab.lab.figures import draw
-from gradlab.lab.runs import RunFolder, free_folder, read_arrays, read_history, read_summary
+from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
 
 SMALL = """
 seeds = 3
@@ -110,9 +110,10 @@ def run_into(folder, tmp_path, text=""):
     results = []
     with RunFolder(folder, config) as run:
         for experiment in config.experiments:
-            results.append(lab.run(experiment, lab.load_data(experiment), run.epoch))
+            results.append(carry_out(experiment, lab.load_data(experiment), folder, None, run.epoch))
         verdicts = [lab.judge(c, r) for c in config.expectations for r in results]
         summary = run.finish(results, verdicts)
+        run.done()
     return results, summary
 
 
@@ -120,7 +121,8 @@ def test_the_folder_holds_what_was_found(tmp_path):
     (result,), summary = run_into(tmp_path / "run", tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.toml", "metrics.jsonl", "flow.npz", "model.safetensors", "boundary.npz", "summary.json"
+        "config.toml", "environment.json", "metrics.jsonl", "results", "flow.npz", "model.safetensors", "boundary.npz",
+        "summary.json", "DONE",
     }  # fmt: skip
     assert read_summary(tmp_path / "run") == summary
     history = read_history(tmp_path / "run")["small"]

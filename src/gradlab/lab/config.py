@@ -374,7 +374,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), seeds: int | No
     config = _build(raw, path.stem, problems)
     if config is None:
         raise ConfigError(problems.lines)
-    return config
+    # Built again from what was resolved, an experiment is the same one whether it is read from here or from there.
+    return _build(copy.deepcopy(config.resolved), path.stem, problems) or config
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -505,6 +506,7 @@ def _build(raw: dict[str, Any], stem: str, problems: _Problems) -> Config | None
     resolved: dict[str, Any] = {"title": title, "seeds": list(top.seeds)}
     for table, model in TABLES.items():
         resolved[table] = model.model_validate(base[table]).model_dump(exclude_none=True, mode="json", warnings=False)
+    resolved["variants"] = [{"name": _as_label(stem)}]
     resolved |= {key: copy.deepcopy(raw[key]) for key in ("variants", "sweep", "expect") if key in raw}
     _spell_out(resolved, experiments)
     return Config(title=title, experiments=experiments, expectations=tuple(expectations), resolved=resolved)

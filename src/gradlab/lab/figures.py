@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from gradlab.files import whole_or_not_at_all
 from gradlab.lab.runs import read_arrays, read_history, read_summary
 from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, short
 from gradlab.nn.activations import Sigmoid
@@ -107,7 +108,8 @@ def draw(folder: Path) -> list[Path]:
             figure = drawing(run)
             if figure is not None:
                 files.append(folder / "figures" / f"{name}.png")
-                figure.savefig(files[-1])
+                with whole_or_not_at_all(files[-1]) as file:
+                    figure.savefig(file, format="png")
     return files
 
 
