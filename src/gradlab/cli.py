@@ -395,6 +395,72 @@ def _median(measure: dict[str, Any] | None) -> str:
 
 
 @app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that is done.")],
+    table: Annotated[Path, typer.Argument(metavar="CSV", help="A table with the columns that the run was trained on.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; by default to standard output.")] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Each class's probability, in place of the class.")] = False,
+    variant: Annotated[str | None, typer.Option(help="Whose network; needed if the run has several variants.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed's; by default the one of median test accuracy.")] = None,
+) -> None:
+    """Use a network that a run has trained: a line for each row of a table, prepared as the training data were.
+
+    Columns are matched by name, in any order; data sets without names of their own have x0, x1, and so on. Exits with 2
+    for a mistake in the table or the arguments, and 1 if the run is not done or damaged.
+    """
+    import csv
+
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.files import whole_or_not_at_all
+
+    with _mistakes_named(), threadpool_limits(1):  # as the run was trained
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(_predictions(folder, table, proba, variant, seed))
+        if out is None:
+            print(text.getvalue(), end="")
+            return
+        with whole_or_not_at_all(out) as file:
+            file.write(text.getvalue().encode())
+
+
+def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, seed: int | None) -> Iterator[list[Any]]:
+    """Yield a header, and what the network says of each row."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.models import load_models
+    from gradlab.lab.store import StoreError
+    from gradlab.nn.checks import not_one_of
+    from gradlab.tables import read_features
+
+    if not (folder / "DONE").exists():
+        run_first = f"go on with: gradlab run --resume {shlex.quote(str(folder))}"
+        known = (folder / "config.toml").exists()
+        raise StoreError(folder, f"this run is not done; {run_first}" if known else "this is no folder of a run")
+    models = load_models(folder / "model.safetensors")
+    if variant is None and len(models) > 1:
+        raise ConfigError([f"--variant: missing; the run has {', '.join(models)}"])
+    name = next(iter(models)) if variant is None else variant
+    if name not in models:
+        raise ConfigError([f"--variant: {not_one_of(name, models)}"])
+    model = models[name]
+    try:
+        network = model.trained(seed)
+    except ValueError as error:
+        raise ConfigError([f"{'--seed' if seed is not None else name}: {error}"]) from None
+    try:
+        x = read_features(str(table), model.features)
+    except ValueError as error:
+        raise ConfigError([str(error).removeprefix("path: ")]) from None
+    x = model.standardized(x)
+    if proba:
+        yield list(model.classes)
+        yield from ([1.0 - p, p] for p in network.predict_proba(x)[:, 0].astype(float).tolist())
+    else:
+        yield ["class"]
+        yield from ([model.classes[int(positive)]] for positive in network.decision_function(x)[:, 0] > 0.0)
+
+
+@app.command()
 def diagnose(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="A TOML file; each of its experiments is looked at.")

@@ -157,8 +157,7 @@ def estimate(experiment: Experiment) -> Size:
     n_samples, n_features = shape(experiment.data.name, **experiment.data.options)
     network, training, seeds = experiment.network, experiment.training, len(experiment.seeds)
     widths = [n_features, *network.widths, 1]
-    norms = 2 * sum(network.widths) if network.batch_norm else 0
-    parameters = sum((a + 1) * b for a, b in itertools.pairwise(widths)) + norms
+    parameters = count_parameters(network, n_features)
     row = sum(widths) + sum(network.widths) * (1 + network.batch_norm + bool(network.dropout) + network.residual)
     batch = min(training.batch_size, n_samples)
     trained = 4 * (batch + n_samples % batch)  # rows of tape, deltas, derivatives and what comes in between, for full
@@ -174,6 +173,12 @@ def estimate(experiment: Experiment) -> Size:
         parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
     )
     return Size(parameters, np.dtype(network.dtype).itemsize * numbers + 8 * 4 * n_samples * n_features)
+
+
+def count_parameters(network: NetworkConfig, n_features: int) -> int:
+    """Count the parameters of a network from its configuration alone."""
+    norms = 2 * sum(network.widths) if network.batch_norm else 0
+    return sum((a + 1) * b for a, b in itertools.pairwise([n_features, *network.widths, 1])) + norms
 
 
 def replicas_at_once(experiment: Experiment, n_samples: int, n_features: int) -> int:
@@ -266,6 +271,7 @@ class _Training:
         self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
         self.optimizer = build_optimizer(experiment.training, self.network)
         self.recorder = FlowRecorder(experiment.probe.every, RECORDED)
+        self._steps_an_epoch = -(-len(data.x_train) // experiment.training.batch_size)
         self.history: list[dict[str, np.ndarray]] = []
         self.kept: tuple[State, int, int] | None = None
 
@@ -283,12 +289,15 @@ class _Training:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Become what gave these arrays."""
         state, history, flow = (_within(part, arrays) for part in ("state", "history", "flow"))
-        epochs = len(history["train_loss"])
+        epochs, recorded = len(history["train_loss"]), flow["step"]
+        steps = (epochs - 1) * self._steps_an_epoch
         if state["epochs"] != epochs - 1:
             raise ValueError(f"{int(state['epochs'])} epochs were trained, but {epochs - 1} recorded")
+        if recorded[0] != 0 or recorded[-1] >= steps or (np.diff(recorded) <= 0).any():
+            raise ValueError(f"what was recorded is not of the {steps} steps that were trained")
         self.recorder.restore(flow)
         self.history = [{name: history[name][i] for name in HISTORY} for i in range(epochs)]
-        self.kept = state, int(flow["step"][-1]) + 1, epochs
+        self.kept = state, steps, epochs
 
 
 class _Course:
@@ -403,6 +412,19 @@ class _Course:
             raise ValueError(f"{lengths!r} are no numbers of epochs and of steps")
         shapes: dict[str, Any] = {f"history/{name}": ("f8", (epochs, n_seeds)) for name in HISTORY}
         return shapes | {f"flow/{n}": shape for n, shape in flow_shapes(one.network, records, n_seeds).items()}
+
+
+def blank_network(network: NetworkConfig, n_features: int) -> Network:
+    """Make the configured network with nothing drawn, to be filled, or to see what it is made of."""
+    return build_network(network.model_copy(update={"weight_init": "zeros", "bias_init": "zeros"}), n_features, 0)
+
+
+def fill(network: Network, tensors: Mapping[str, np.ndarray], r: int) -> Network:
+    """Give a network the parameters and running statistics of one of several seeds (seeds, ...)."""
+    for places, vector in ((network.parameters, network.params), (network.states, network.state)):
+        for p in places:
+            vector[p.where] = tensors[p.name][r].ravel()
+    return network
 
 
 def tensor_shapes(network: Network) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
@@ -521,7 +543,7 @@ def _collect(result: Result, data: Dataset, parts: Sequence[_Part]) -> None:
     """Put the seeds' parts together, in their order; nan stands for what a seed has not."""
     seeds = result.experiment.seeds
     result.history = [part.history for part in parts if part.history]
-    result.layers = Weights(build_network(result.experiment.network, data, seeds[0])).names
+    result.layers = Weights(blank_network(result.experiment.network, data.x_train.shape[1])).names
     longest = max((part.flow for part in parts), key=lambda flow: len(flow.get("step", ())))
     if longest:
         result.flow = {name: longest[name] for name in ("step", "epoch")}
@@ -538,10 +560,7 @@ def _collect(result: Result, data: Dataset, parts: Sequence[_Part]) -> None:
     middle = int(np.argsort(accuracy, kind="stable")[(len(accuracy) - 1) // 2])
     result.median_seed = seeds[middle]
     if data.x_train.shape[1] == 2:
-        network = build_network(result.experiment.network, data, result.median_seed)
-        for places, vector in ((network.parameters, network.params), (network.states, network.state)):
-            for p in places:
-                vector[p.where] = result.tensors[p.name][middle].ravel()
+        network = fill(blank_network(result.experiment.network, 2), result.tensors, middle)
         result.boundary = _boundary(network, data)
 
 

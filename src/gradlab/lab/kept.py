@@ -12,7 +12,7 @@ import numpy as np
 from gradlab import __version__
 from gradlab.datasets import shape
 from gradlab.lab.config import MEASURES, Experiment
-from gradlab.lab.experiment import GRID, HISTORY, RECORDED, Result, build_network, flow_shapes, tensor_shapes
+from gradlab.lab.experiment import GRID, HISTORY, RECORDED, Result, blank_network, flow_shapes, tensor_shapes
 from gradlab.lab.store import FORMAT, Declare, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 
@@ -127,7 +127,7 @@ def load_result(path: Path, key: str, experiment: Experiment) -> Result:
         If the file is damaged, or not what it is said to be.
     """
     n_features = shape(experiment.data.name, **experiment.data.options)[1]
-    network = build_network(experiment.network, n_features, experiment.seeds[0])
+    network = blank_network(experiment.network, n_features)
 
     def declare(about: dict[str, Any]) -> Declared:
         return _declared(_without_key(about, key), experiment, network, n_features)

@@ -1,17 +1,67 @@
-"""The networks that a run trained, in one file: to be used again, by whoever has only that file."""
+"""The networks that a run trained, in one file that is enough to use them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gradlab.lab.experiment import Result
-from gradlab.lab.store import save
+from gradlab.lab.config import MAX_RUNS, NetworkConfig
+from gradlab.lab.experiment import Result, blank_network, count_parameters, fill, tensor_shapes
+from gradlab.lab.store import Declared, load, save
+from gradlab.nn.network import Network
+from gradlab.tables import MOST_COLUMNS
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The networks of one experiment, and what their data were like.
+
+    Attributes
+    ----------
+    network : NetworkConfig
+    seeds : tuple of int
+    median_seed : int
+        The seed whose test accuracy is the median of all; -1 if training diverged.
+    features, classes : tuple of str
+        What the data's columns are called, and their classes.
+    mean, scale : ndarray (d,)
+        What the columns were standardised by.
+    tensors : mapping of str to ndarray (seeds, ...)
+    """
+
+    network: NetworkConfig
+    seeds: tuple[int, ...]
+    median_seed: int
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    tensors: Mapping[str, np.ndarray]
+
+    def trained(self, seed: int | None = None) -> Network:
+        """Make the network of one seed; by default of the median one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such seed, or its training did not come to its end.
+        """
+        if seed is not None and seed not in self.seeds:
+            raise ValueError(f"{seed} is not one of the seeds {', '.join(map(str, self.seeds))}")
+        if self.median_seed == -1:
+            raise ValueError("its training diverged, so there is nothing to use")
+        network = blank_network(self.network, len(self.features))
+        return fill(network, self.tensors, self.seeds.index(self.median_seed if seed is None else seed))
+
+    def standardized(self, x: np.ndarray) -> np.ndarray:
+        """Prepare samples (n, d) as those of the training were."""
+        return (x - self.mean) / self.scale
 
 
 def save_model(path: Path, results: Sequence[Result]) -> None:
-    """Write all parameters and running statistics, and what is needed to use them: the data's columns, and classes."""
+    """Write all parameters and running statistics, and what is needed to use them."""
     about: dict[str, Any] = {}
     tensors: dict[str, np.ndarray] = {}
     for result in results:
@@ -25,4 +75,59 @@ def save_model(path: Path, results: Sequence[Result]) -> None:
         }
         tensors |= {f"{name}/{parameter}": array for parameter, array in result.tensors.items()}
         tensors |= {f"{name}/data.mean": result.mean, f"{name}/data.scale": result.scale}
-    save(path, "model", {"variants": about}, tensors)
+    save(path, "model", about, tensors)
+
+
+def load_models(path: Path) -> dict[str, Model]:
+    """Read what `save_model` wrote, by the names of the experiments.
+
+    The architectures that the file names are the registry's own, and what they are made of is worked out here; the
+    file is then held against it.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged, or not what it is said to be.
+    """
+    networks: dict[str, NetworkConfig] = {}
+
+    def declare(about: dict[str, Any]) -> Declared:
+        networks.update({name: _network(entry) for name, entry in about.items()})
+        claimed = sum(
+            len(entry["seeds"]) * count_parameters(networks[name], len(entry["features"]))
+            for name, entry in about.items()
+        )
+        if len(about) > MAX_RUNS or 4 * claimed > path.stat().st_size:
+            raise ValueError(f"{len(about)} experiments with {claimed} parameters are more than the file can hold")
+        declared: dict[str, Any] = {}
+        for name, entry in about.items():
+            n_features, n_seeds = len(entry["features"]), len(entry["seeds"])
+            declared |= {f"{name}/data.{what}": ("f8", (n_features,)) for what in ("mean", "scale")}
+            shapes = tensor_shapes(blank_network(networks[name], n_features))
+            declared |= {f"{name}/{p}": (kind, (n_seeds, *shape)) for p, (kind, shape) in shapes.items()}
+        return declared
+
+    about, arrays = load(path, "model", declare)
+    models = {}
+    for name, entry in about.items():
+        own = {key.removeprefix(f"{name}/"): a for key, a in arrays.items() if key.startswith(f"{name}/")}
+        mean, scale = own.pop("data.mean"), own.pop("data.scale")
+        seeds, features, classes = (tuple(entry[key]) for key in ("seeds", "features", "classes"))
+        models[name] = Model(networks[name], seeds, entry["median_seed"], features, classes, mean, scale, own)
+    return models
+
+
+def _network(entry: Any) -> NetworkConfig:
+    """Check what a file says of one experiment, and return its architecture."""
+    seeds, features, classes = entry["seeds"], entry["features"], entry["classes"]
+    if (
+        entry.keys() != {"network", "seeds", "median_seed", "features", "classes"}
+        or not all(type(part) is list for part in (seeds, features, classes))
+        or not (0 < len(seeds) <= 1000 and 0 < len(features) <= MOST_COLUMNS and len(classes) == 2)
+        or not all(type(seed) is int for seed in seeds)
+        or not all(type(text) is str for text in (*features, *classes))
+        or len(set(features)) < len(features)
+        or entry["median_seed"] not in (-1, *seeds)
+    ):
+        raise ValueError("it does not say what a model says")
+    return NetworkConfig.model_validate(entry["network"])

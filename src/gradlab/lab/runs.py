@@ -170,8 +170,8 @@ class RunFolder:
     checkpoints/         the state of each experiment under way; empty in the end
     results/             the result of each experiment, named by what it depends on
     flow.npz             ``VARIANT/QUANTITY`` (steps, layers, seeds), ``VARIANT/step``, ``VARIANT/epoch``
-    model.safetensors    ``VARIANT/PARAMETER`` (seeds, ...), ``VARIANT/data.mean`` and ``data.scale`` (d,); architectures in
-                         its head
+    model.safetensors    ``VARIANT/PARAMETER`` (seeds, ...), ``VARIANT/data.mean``, ``VARIANT/data.scale`` (d,); in its
+                         head the architectures
     boundary.npz         for two features: the median seed's probabilities on a grid
     summary.json         what ``--json`` prints
     figures/             drawn from the files above

@@ -109,7 +109,8 @@ def load(path: Path, kind: str, declare: Declare) -> tuple[dict[str, Any], dict[
         try:
             declared = declare(about)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(path, f"what it is said to be about cannot be: {str(error)[:300]}") from None
+            reason = " ".join(str(error).split())[:300]
+            raise StoreError(path, f"what it is said to be about cannot be: {reason}") from None
         _compare(path, entries, declared)
         content = memoryview(bytearray(size - start))
         if file.readinto(content) != len(content):  # type: ignore[attr-defined]
@@ -267,12 +268,15 @@ def _compare(path: Path, entries: Mapping[str, _Entry], declared: Declared) -> N
 
 def save_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays of numbers and texts as a ``.npz``, whole or not at all."""
-    with whole_or_not_at_all(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with whole_or_not_at_all(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+        archive.comment = _seal(archive)
 
 
 def load_archive(path: Path) -> dict[str, np.ndarray]:
-    """Read a ``.npz`` of numbers and texts; no array may be larger than the file, and each has its own checksum.
+    """Read a ``.npz`` that `save_archive` wrote; no array may be larger than the file.
 
     Raises
     ------
@@ -282,9 +286,17 @@ def load_archive(path: Path) -> dict[str, np.ndarray]:
     with _opened(path) as (file, size):
         try:
             with zipfile.ZipFile(file) as archive:
+                if archive.comment != _seal(archive):
+                    raise ValueError("its list of arrays is not as it was written")
                 return {info.filename.removesuffix(".npy"): _member(archive, info, size) for info in archive.infolist()}
         except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, OverflowError, SyntaxError) as error:
             raise StoreError(path, f"it is no archive of arrays, or damaged: {error}") from None
+
+
+def _seal(archive: zipfile.ZipFile) -> bytes:
+    """Hash the list of what is in an archive: names, sizes and checksums, which are checked when an array is read."""
+    listed = [[info.filename, info.file_size, info.CRC] for info in archive.infolist()]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest().encode()
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.ndarray:
