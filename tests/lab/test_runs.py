@@ -1,4 +1,5 @@
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -123,41 +124,47 @@ def whole(tmp_path_factory):
 # Killed, interrupted, out of room
 
 
-def live(config_path, folder, go):
+def live(config_path, folder, ready):
     """A process's life: it does all that it is let do."""
     lab.replicas_at_once = lambda e, n, d: 1 if e.training.patience else 2
     config = load_config(config_path)
-    go.set()
+    ready.send(True)
     do_all(config, folder)
+
+
+class Life:
+    """A process that goes on with a run, until it is done or killed."""
+
+    def __init__(self, config_path, folder):
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection"])
+        ready, told = processes.Pipe(duplex=False)
+        self.process = processes.Process(target=live, args=(config_path, folder, told))
+        self.process.start()
+        assert ready.poll(60.0)
+
+    def is_over(self, seconds):
+        """Whether it comes to its end by itself; after so many seconds it is killed."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        return self.process.exitcode == 0
 
 
 @CAN_KILL
 def test_a_run_killed_at_random_moments_ends_as_if_undisturbed(whole, tmp_path):
     """GRADLAB_KILLS=20 for more of them."""
     folder, seconds, _ = whole
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection"])
-    rng = np.random.default_rng()
-    kills = lives = 0
-    while kills < KILLS:
-        lives += 1
-        go = processes.Event()
-        process = processes.Process(target=live, args=(folder.parent / "c.toml", tmp_path / f"run-{lives}", go))
-        process.start()
-        assert go.wait(60.0)
-        process.join(rng.uniform(0.0, seconds))
-        while process.is_alive() and kills < KILLS:  # until this one run is over, or it was enough
-            process.kill()
-            process.join()
+    rng, kills = np.random.default_rng(), 0
+    for run in itertools.count():
+        while not Life(folder.parent / "c.toml", tmp_path / str(run)).is_over(
+            rng.uniform(0.0, seconds / 3) if kills < KILLS else 60.0
+        ):
             kills += 1
-            go.clear()
-            process = processes.Process(target=live, args=(folder.parent / "c.toml", tmp_path / f"run-{lives}", go))
-            process.start()
-            assert go.wait(60.0)
-            process.join(rng.uniform(0.0, seconds / 3))
-        process.join()
-        assert process.exitcode == 0
-        assert_same(folder, tmp_path / f"run-{lives}")
+        assert_same(folder, tmp_path / str(run))
+        if kills >= KILLS:
+            break
 
 
 def carried_out(experiment, folder):
