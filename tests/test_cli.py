@@ -116,6 +116,11 @@ def test_a_dry_run_writes_nothing(small, tmp_path):
         (["run", "small.toml", "--out", "full"], "--out full: it exists"),
         (["run", "small.toml", "--out", "small.toml"], "--out small.toml: it exists"),
         (["run", "small.toml", "--bogus"], "No such option"),
+        (["run", "small.toml", "--checkpoint-every", "0"], "--checkpoint-every: 0 is not a whole number of at least 1"),
+        (["run", "--resume", "nowhere"], "--resume nowhere: there is no config.toml in it"),
+        (["run", "small.toml", "--resume", "full"], "CONFIG: not together with --resume"),
+        (["run", "--resume", "full", "--set", "network.depth=2"], "--set: not together with --resume"),
+        (["run", "--resume", "full", "--seeds", "2"], "--seeds: not together with --resume"),
         (["run", "csv.toml"], "one_class.csv"),
         (["run", "csv.toml", "--set", "data.path=missing_value.csv"], "missing_value.csv, line 3, column 'a'"),
         (["run", "csv.toml", "--set", "data.path=one_class.csv", "--set", "data.target=z"], "target: "),
@@ -167,29 +172,74 @@ def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
     assert (tmp_path / "runs/small/metrics.jsonl").read_text().count("\n") >= 1
 
 
+def started(cwd, *arguments):
+    """Start a run, and wait until it has trained an epoch."""
+    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = cwd / "runs/small/metrics.jsonl"
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and not (log.exists() and log.read_bytes().count(b"\n") > 2):
+        time.sleep(0.02)
+    return process
+
+
+LONG = ["--set", "training.epochs=300", "--set", "data.n_samples=2000"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
 def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path):
-    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", str(small)]
-    process = subprocess.Popen(
-        [*command, "--set", "training.epochs=100000"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = tmp_path / "runs/small/metrics.jsonl"
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 0):
-        time.sleep(0.05)
+    process = started(tmp_path, small, *LONG)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what was recorded is in runs/small" in errors
-    assert "Traceback" not in errors
+    assert errors == (
+        "gradlab: interrupted; what was recorded is in runs/small; go on with: gradlab run --resume runs/small\n"
+    )
     assert (tmp_path / "runs/small/summary.json").exists()
+    assert not (tmp_path / "runs/small/DONE").exists()
     flow = read_arrays(tmp_path / "runs/small", "flow.npz")["small"]["weight_gradient_norm"]
     assert flow.shape[2] == 3
     assert (flow[0] > 0.0).all()
+    done = gradlab("predict", "runs/small", "x.csv", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "gradlab: runs/small: this run is not done; go on with: gradlab run --resume runs/small\n"
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
+def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(small, tmp_path):
+    for again in (["--resume", "runs/small"], [small, *LONG]):
+        process = started(tmp_path, small, *LONG, "--checkpoint-every", 1)
+        process.kill()
+        process.communicate()
+        trained = json.loads((tmp_path / "runs/small/metrics.jsonl").read_text().splitlines()[-2])["epoch"]
+        assert trained < 300
+        done = gradlab("run", *again, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == "gradlab: going on with the unfinished run in runs/small\n"
+        (tmp_path / "runs/small").rename(tmp_path / str(again[0]).strip("-").replace("/", "-"))
+    whole = gradlab("run", small, *LONG, "--out", "whole", "--json", cwd=tmp_path)
+    assert (
+        json.loads(whole.stdout)["variants"]["small"]["train_loss"]
+        == (json.loads(done.stdout)["variants"]["small"]["train_loss"])
+    )
+    folders = [path for path in tmp_path.iterdir() if (path / "DONE").exists()]
+    assert len(folders) == 3
+    for name in ("metrics.jsonl", "model.safetensors", "flow.npz", "boundary.npz", "figures/learning_curves.png"):
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1, name
+
+
+def test_a_run_that_is_done_is_shown_again_with_its_exit_code(small, tmp_path):
+    small.write_text(SMALL + '[[expect]]\nmeasure = "test_accuracy"\nabove = 1.5\n')
+    first = gradlab("run", small, cwd=tmp_path)
+    again = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (3, first.stdout)
+    assert again.stderr == "gradlab: runs/small: this run is done; nothing was trained\n"
+    (tmp_path / "runs/small/summary.json").write_text("{}")
+    damaged = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
+    assert damaged.returncode == 1
+    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary of ours\n")
 
 
 def test_everything_that_can_be_named_is_listed(tmp_path):

@@ -330,6 +330,17 @@ def test_a_folder_abandoned_before_anything_was_in_it_can_be_used(tmp_path):
     assert not list(folder.glob(".*"))
 
 
+def test_more_networks_than_a_file_holds_are_refused_before_any_is_trained(tmp_path, monkeypatch):
+    config = configured(tmp_path, FEW + "network.batch_norm = true\nnetwork.depth = 3")
+    arrays = len(carry_out(config.experiments[0], lab.load_data(config.experiments[0]), tmp_path).tensors) + 2
+    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays)
+    RunFolder(tmp_path / "fits", config).__exit__(None, None, None)
+    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays - 1)
+    with pytest.raises(StoreError, match=f"it would hold {arrays} arrays"):
+        RunFolder(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
 # What is kept
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.lab.config import MAX_RUNS, NetworkConfig
+from gradlab.lab.config import MAX_RUNS, Experiment, NetworkConfig
 from gradlab.lab.experiment import Result, blank_network, count_parameters, fill, tensor_shapes
-from gradlab.lab.store import Declared, load, save
+from gradlab.lab.store import MOST_ARRAYS, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 from gradlab.tables import MOST_COLUMNS
 
@@ -58,6 +58,13 @@ class Model:
     def standardized(self, x: np.ndarray) -> np.ndarray:
         """Prepare samples (n, d) as those of the training were."""
         return (x - self.mean) / self.scale
+
+
+def check_count(path: Path, experiments: Sequence[Experiment]) -> None:
+    """Raise StoreError, before anything is trained, if the networks have more arrays than one file may hold."""
+    count = sum(2 * len(e.network.widths) * (1 + 2 * e.network.batch_norm) + 4 for e in experiments)
+    if count > MOST_ARRAYS:
+        raise StoreError(path, f"it would hold {count} arrays, more than {MOST_ARRAYS}; make runs of fewer experiments")
 
 
 def save_model(path: Path, results: Sequence[Result]) -> None:

@@ -22,7 +22,7 @@ from gradlab.lab.config import Config, Experiment
 from gradlab.lab.environment import environment
 from gradlab.lab.experiment import OnEpoch, Result, Verdict, load_data, run, summarize
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
-from gradlab.lab.models import save_model
+from gradlab.lab.models import check_count, save_model
 from gradlab.lab.store import StoreError, load_archive, parse, save_archive
 
 __all__ = ["RunFolder", "carry_out", "key_of", "work"]
@@ -190,6 +190,8 @@ class RunFolder:
         If another process has it open; it is named.
     FileExistsError
         If there is something else at `path`.
+    StoreError
+        If there are more networks than their file may hold.
     OSError
         If it cannot be written.
     """
@@ -198,6 +200,7 @@ class RunFolder:
         from filelock import FileLock, Timeout
 
         self.path, self.config = path, config
+        check_count(path / "model.safetensors", config.experiments)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path / ".lock")
         try:
