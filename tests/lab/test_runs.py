@@ -174,7 +174,7 @@ def carried_out(experiment, folder):
 
 def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, monkeypatch):
     folder, _, config = whole
-    record, rng, left = lab.FlowRecorder.__call__, np.random.default_rng(0), [7]
+    record, rng, left = lab.FlowRecorder.__call__, np.random.default_rng(0), [8]
 
     def interrupted(recorder, step):
         left[0] -= 1
@@ -184,14 +184,14 @@ def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, 
 
     monkeypatch.setattr(lab.FlowRecorder, "__call__", interrupted)
     for experiment in config.experiments:
-        epochs, interrupts, left[0] = [], 0, 7
+        epochs, interrupts, left[0] = [], 0, 8
         while True:
             result, told = carried_out(experiment, tmp_path)
             assert told[: len(epochs)] == epochs  # what was kept is told again, and nothing kept was lost
             if not result.interrupted:
                 break
             epochs, interrupts = told, interrupts + 1
-            left[0] = int(rng.integers(4, 12))
+            left[0] = int(rng.integers(2, 12))
         assert interrupts or experiment.name == "diverging"
     left[0] = 10**6
     for experiment in config.experiments:

@@ -92,6 +92,20 @@ def test_what_is_no_file_is_refused(tmp_path, what):
         read(path)
 
 
+def test_what_follows_the_arrays_and_a_head_too_long_are_refused_unread(saved):
+    content = saved.read_bytes()
+    saved.write_bytes(content + b"more")
+    with pytest.raises(StoreError, match=r"its arrays take \d+ bytes, but \d+ follow its head"):
+        read(saved)
+    saved.write_bytes((2**30).to_bytes(8, "little"))
+    os.truncate(saved, 2**30 + 8)  # with a hole: it takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(StoreError, match=r"its head has 1073741824 bytes; at most \d+ are read"):
+        read(saved)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
 def test_too_many_arrays_are_refused_before_any_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr("gradlab.lab.store.MOST_ARRAYS", 2)
     with pytest.raises(StoreError, match="4 arrays are more than the 2"):
