@@ -27,6 +27,7 @@ ALLOWED = {
     "gradlab.lab": {
         "gradlab",
         "gradlab.files",
+        "gradlab.tables",
         "gradlab.nn",
         "gradlab.flow",
         "gradlab.learn",
@@ -35,6 +36,7 @@ ALLOWED = {
     },
     "gradlab.cli": {
         "gradlab",
+        "gradlab.files",
         "gradlab.nn",
         "gradlab.flow",
         "gradlab.learn",

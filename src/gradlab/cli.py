@@ -106,7 +106,10 @@ def run(
             _print_plan(plan, sizes)
             return
         data = _load_all(plan, config)
-        code = _run(plan, data, _folder_for(plan, resume or out, config.stem, quiet), checkpoint_every, as_json, quiet)
+        from gradlab.lab.runs import free_folder, unfinished
+
+        path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
+        code = _run(plan, data, path, checkpoint_every, as_json, quiet)
     raise typer.Exit(code)
 
 
@@ -155,16 +158,6 @@ def _check_resume(folder: Path, given: Sequence[str]) -> None:
         problems.append(f"--resume {folder}: {reason}")
     if problems:
         raise ConfigError(problems)
-
-
-def _folder_for(plan: Any, asked: Path | None, stem: str, quiet: bool) -> Path:
-    """Choose the folder: that asked for, else an unfinished one of this configuration, else a new one."""
-    from gradlab.lab.runs import free_folder, unfinished
-
-    path = asked or unfinished(stem, plan) or free_folder(stem)
-    if not quiet and (path / "config.toml").exists():
-        print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
-    return path
 
 
 def _sizes(plan: Any, source: Path) -> list[Any]:
@@ -227,6 +220,8 @@ def _run(plan: Any, data: Sequence[Any], path: Path, checkpoint_every: int | Non
     from gradlab.lab.runs import RunFolder
 
     with RunFolder(path, plan) as folder:
+        if folder.begun and not quiet:
+            print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
         try:
             results = _train(plan, data, folder, checkpoint_every, quiet)
             summary = folder.finish(results, _judge(plan, results))
@@ -430,7 +425,6 @@ def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, se
     from gradlab.lab.models import load_models
     from gradlab.lab.store import StoreError
     from gradlab.nn.checks import not_one_of
-    from gradlab.tables import read_features
 
     if not (folder / "DONE").exists():
         run_first = f"go on with: gradlab run --resume {shlex.quote(str(folder))}"
@@ -448,10 +442,9 @@ def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, se
     except ValueError as error:
         raise ConfigError([f"{'--seed' if seed is not None else name}: {error}"]) from None
     try:
-        x = read_features(str(table), model.features)
+        x = model.read(str(table))
     except ValueError as error:
         raise ConfigError([str(error).removeprefix("path: ")]) from None
-    x = model.standardized(x)
     if proba:
         yield list(model.classes)
         yield from ([1.0 - p, p] for p in network.predict_proba(x)[:, 0].astype(float).tolist())

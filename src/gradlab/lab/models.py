@@ -11,7 +11,7 @@ from gradlab.lab.config import MAX_RUNS, Experiment, NetworkConfig
 from gradlab.lab.experiment import Result, blank_network, count_parameters, fill, tensor_shapes
 from gradlab.lab.store import MOST_ARRAYS, Declared, StoreError, load, save
 from gradlab.nn.network import Network
-from gradlab.tables import MOST_COLUMNS
+from gradlab.tables import MOST_COLUMNS, read_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,15 @@ class Model:
         network = blank_network(self.network, len(self.features))
         return fill(network, self.tensors, self.seeds.index(self.median_seed if seed is None else seed))
 
-    def standardized(self, x: np.ndarray) -> np.ndarray:
-        """Prepare samples (n, d) as those of the training were."""
-        return (x - self.mean) / self.scale
+    def read(self, table: str) -> np.ndarray:
+        """Read a CSV with the columns that the training had, and prepare its rows (n, d) as those were.
+
+        Raises
+        ------
+        ValueError
+            Naming the file, and where and what is wrong with it.
+        """
+        return (read_features(table, self.features) - self.mean) / self.scale
 
 
 def check_count(path: Path, experiments: Sequence[Experiment]) -> None:

@@ -184,6 +184,11 @@ class RunFolder:
         Made now, or empty, or an unfinished run of the same configuration.
     config : Config
 
+    Attributes
+    ----------
+    begun : bool
+        Whether a process before this one has begun it.
+
     Raises
     ------
     FolderInUseError
@@ -223,7 +228,8 @@ class RunFolder:
         for folder in (self.path, *(self.path / name for name in ("results", "checkpoints", "figures"))):
             if folder.is_dir():
                 remove_leftovers(folder)
-        if not (self.path / "config.toml").exists():
+        self.begun = (self.path / "config.toml").exists()
+        if not self.begun:
             about = environment() | {"seeds": self.config.resolved["seeds"]}
             self._write("environment.json", json.dumps(about, indent=1).encode())
             self._write("config.toml", _as_toml(self.config))
