@@ -168,7 +168,7 @@ def estimate(experiment: Experiment) -> Size:
     records = {"epoch": training.epochs + 1, "step": steps}.get(str(experiment.probe.every))
     records = records or -(-steps // int(experiment.probe.every))
     together = min(seeds, replicas_at_once(experiment, n_samples, n_features))
-    numbers = together * (6 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
+    numbers = together * (12 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
     numbers += drawn * row + seeds * (
         parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
     )
