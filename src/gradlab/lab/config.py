@@ -253,9 +253,10 @@ class TrainingConfig(_Table):
 
 
 class ProbeConfig(_Table):
-    """How often the gradient flow is recorded."""
+    """How often the gradient flow is recorded, and how often at most."""
 
     every: Annotated[str | int, _field(_every)] = "epoch"
+    limit: Annotated[int, _field(_whole(2, 1_000_000))] = 2000
 
 
 class Expectation(_Table):

@@ -1,6 +1,7 @@
 """One experiment: its data, the replicas of one variant trained on them, and what was recorded."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,7 @@ from gradlab.nn.stopping import early_stopping, stopping_shapes
 from gradlab.nn.training import DivergenceError, State, Step, state_shapes, train
 
 CACHE = 4_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
+LOGGED = 22  # characters of a number in the log
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
 RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
 HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "running_loss")
@@ -141,15 +143,82 @@ def load_data(experiment: Experiment) -> Dataset:
     )
 
 
+# --- how much is recorded ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Which steps of an experiment are recorded: one in `stride`, or the first and the last of one epoch in `stride`.
+
+    Epochs are counted from the last, so that the end of training is always among them.
+
+    Attributes
+    ----------
+    by_epoch : bool
+    stride, asked : int
+        Of steps or epochs; `asked` is what ``probe.every`` says, `stride` a multiple of it that ``probe.limit`` allows.
+    epochs : int
+    count : int
+        How many steps are recorded, unless training ends early.
+    """
+
+    by_epoch: bool
+    stride: int
+    asked: int
+    epochs: int
+    count: int
+
+    def wants(self, step: Step) -> bool:
+        """Whether a step is one of those recorded."""
+        if self.by_epoch:
+            return step.index == 0 or (step.ends_epoch and (self.epochs - 1 - step.epoch) % self.stride == 0)
+        return step.index % self.stride == 0
+
+    @property
+    def thinned(self) -> str:
+        """What is recorded in place of what was asked for; empty if it is that."""
+        if self.stride == self.asked:
+            return ""
+        unit = "epoch" if self.by_epoch else "step"
+        asked = f"every {unit}" if self.asked == 1 else f"one {unit} in {self.asked}"
+        return f"one {unit} in {self.stride} is recorded, not {asked}, which would be more than probe.limit allows"
+
+
+def recording(experiment: Experiment, n_train: int) -> Recording:
+    """Choose which steps are recorded, before any is taken: no more than ``probe.limit``, however long training is."""
+    every, limit, epochs = experiment.probe.every, experiment.probe.limit, experiment.training.epochs
+    batches = math.ceil(n_train / experiment.training.batch_size)
+    if every == "epoch":
+        stride = math.ceil(epochs / (limit - 1))
+        first = batches > 1 or (epochs - 1) % stride > 0  # whether the first step is not the last of such an epoch
+        return Recording(True, stride, 1, epochs, math.ceil(epochs / stride) + first)
+    asked, steps = 1 if every == "step" else int(every), batches * epochs
+    stride = asked * math.ceil(math.ceil(steps / asked) / limit)
+    return Recording(False, stride, asked, epochs, math.ceil(steps / stride))
+
+
 # --- how large it will be ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Size:
-    """What an experiment will take: parameters of one network, and bytes of memory."""
+    """What an experiment will take.
+
+    Attributes
+    ----------
+    parameters : int
+        Of one network.
+    bytes : int
+        Of memory, while it runs.
+    kept : int
+        Bytes on disk at the end, without figures.
+    recording : Recording
+    """
 
     parameters: int
     bytes: int
+    kept: int
+    recording: Recording
 
 
 def estimate(experiment: Experiment) -> Size:
@@ -164,15 +233,25 @@ def estimate(experiment: Experiment) -> Size:
     # batches and the last one
     predicted = 2 * 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
     drawn = 2 * 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
-    steps = -(-n_samples // batch) * training.epochs
-    records = {"epoch": training.epochs + 1, "step": steps}.get(str(experiment.probe.every))
-    records = records or -(-steps // int(experiment.probe.every))
+    recorded = recording(experiment, _n_train(experiment, n_samples))
     together = min(seeds, replicas_at_once(experiment, n_samples, n_features))
     numbers = together * (12 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
     numbers += drawn * row + seeds * (
-        parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
+        parameters + len(RECORDED) * recorded.count * (len(widths) - 1) + training.epochs * len(HISTORY)
     )
-    return Size(parameters, np.dtype(network.dtype).itemsize * numbers + 8 * 4 * n_samples * n_features)
+    width = np.dtype(network.dtype).itemsize
+    kept = width * (seeds * parameters + GRID**2 * (n_features == 2))
+    kept += 8 * seeds * (len(RECORDED) * recorded.count * (len(widths) - 1) + (training.epochs + 1) * len(HISTORY))
+    kept = 2 * kept + LOGGED * seeds * (training.epochs + 1) * len(HISTORY)  # of each experiment, of all, and the log
+    return Size(parameters, width * numbers + 8 * 4 * n_samples * n_features, kept, recorded)
+
+
+def _n_train(experiment: Experiment, n_samples: int) -> int:
+    """Count the samples of the training part, rounded as scikit-learn does."""
+    n_train = n_samples - math.ceil(experiment.data.test_fraction * n_samples)
+    if experiment.training.patience:
+        n_train -= math.ceil(experiment.data.validation_fraction * n_train)
+    return n_train
 
 
 def count_parameters(network: NetworkConfig, n_features: int) -> int:
@@ -270,8 +349,9 @@ class _Training:
         self.seeds = seeds
         self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
         self.optimizer = build_optimizer(experiment.training, self.network)
-        self.recorder = FlowRecorder(experiment.probe.every, RECORDED)
         self._steps_an_epoch = -(-len(data.x_train) // experiment.training.batch_size)
+        self.recording = recording(experiment, len(data.x_train))
+        self.recorder = FlowRecorder("step", RECORDED)
         self.history: list[dict[str, np.ndarray]] = []
         self.kept: tuple[State, int, int] | None = None
 
@@ -467,7 +547,8 @@ def _epochs(experiment: Experiment, data: Dataset, seeds: _Training) -> Iterator
     if start is None:
         yield None
     for step in steps:
-        seeds.recorder(step)
+        if seeds.recording.wants(step):
+            seeds.recorder(step)
         if step.ends_epoch:
             yield step
 

@@ -162,7 +162,9 @@ def gradient_over_time(run: Run) -> Figure | None:
     labels = "epoch (0: the first step)" if by_epoch else "step", "layer (1 = next to the input)"
     figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
-        times = np.arange(len(medians[name])) if by_epoch else tables[name]["step"]
+        times = tables[name]["step"]
+        if by_epoch:  # how many epochs were over; an epoch of one step begins and ends with it
+            times = tables[name]["epoch"] + (times > tables[name]["epoch"])
         layers, shown = np.arange(1, medians[name].shape[1] + 1), positive(medians[name]).T
         mesh = ax.pcolormesh(times, layers, shown, norm=scale, cmap="viridis", shading="nearest")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
