@@ -1,7 +1,9 @@
 """Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor."""
 
+import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -33,8 +35,8 @@ class Workers:
     Attributes
     ----------
     executor : Executor
-    at_once : int
-        How many tasks to submit at a time.
+    at_once : callable
+        How many tasks to have submitted at a time; it may change, as workers come and go.
     deaths : tuple of exception classes
         What a future raises when not its task failed but the worker that had it died.
     apart : bool
@@ -42,7 +44,7 @@ class Workers:
     """
 
     executor: Executor
-    at_once: int = 1
+    at_once: Callable[[], int]
     deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
     apart: bool = False
 
@@ -58,17 +60,17 @@ def workers(where: str) -> Iterator[Workers]:
     OSError
         If no cluster answers there.
     """
-    if "://" in where:
+    if re.fullmatch(r"tcp://[^\s/:]+:\d{1,5}", where):
         with _cluster(where) as found:
             yield found
         return
     if not where.isdecimal() or not 1 <= int(where) <= MOST_WORKERS:
         raise ValueError(f"{where!r} is neither a number of processes from 1 to {MOST_WORKERS} nor tcp://HOST:PORT")
     if int(where) == 1:
-        yield Workers(InThisProcess())
+        yield Workers(InThisProcess(), lambda: 1)
         return
     with Processes(int(where)) as executor:
-        yield Workers(executor, int(where), (BrokenExecutor, KeyboardInterrupt))
+        yield Workers(executor, lambda: int(where), (BrokenExecutor, KeyboardInterrupt))
 
 
 # --- in this process -----------------------------------------------------------------------------------------------
@@ -270,31 +272,41 @@ def _cluster(address: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise ValueError(
-            f"{address}: a cluster needs the package distributed: pip install 'gradlab[cluster]'"
-        ) from None
-    try:
-        client = Client(address, timeout=CONNECT, set_as_default=False)
-    except ValueError as error:
-        raise ValueError(f"{address}: {error}") from None
-    except OSError:
-        raise ConnectionError(f"{address}: no Dask scheduler answers there") from None
-    with client:
-        found = client.scheduler_info(n_workers=-1)["workers"].values()
-        if not found:
+        raise ValueError(f"{address}: a cluster needs distributed; pip install 'gradlab[cluster]'") from None
+    asyncio.run(_meet_scheduler(address))
+    with Client(address, timeout=CONNECT, set_as_default=False) as client:
+        start_one = f"dask worker {address} --nthreads 1"
+        try:
+            client.wait_for_workers(1, CONNECT)
+        except TimeoutError:
+            raise ConnectionError(f"{address}: the cluster has no workers; start one: {start_one}") from None
+        if max(client.nthreads().values(), default=1) > 1:
             raise ConnectionError(
-                f"{address}: the cluster has no workers; start one: dask worker {address} --nthreads 1"
-            )
-        if any(worker["nthreads"] > 1 for worker in found):
-            raise ConnectionError(
-                f"{address}: a worker has several threads, which would share settings of linear algebra; "
-                f"start each with one: dask worker {address} --nthreads 1"
+                f"{address}: a worker has several threads, which would share the settings of linear algebra; "
+                f"start it with one: {start_one}"
             )
         before = client.run_on_scheduler(_allow_failures, 0)
         try:
-            yield Workers(client.get_executor(pure=False), len(found), (KilledWorker,), apart=True)
+            executor = client.get_executor(pure=False)
+            yield Workers(executor, lambda: max(1, len(client.nthreads())), (KilledWorker,), apart=True)
+        except CancelledError:
+            raise ConnectionError(f"{address}: the scheduler went away") from None
         finally:
-            client.run_on_scheduler(_allow_failures, before)
+            with suppress(OSError):
+                client.run_on_scheduler(_allow_failures, before)
+
+
+async def _meet_scheduler(address: str) -> None:
+    """Raise ConnectionError unless a scheduler answers; a client would wait for ever for what answers nothing."""
+    from distributed import rpc
+
+    try:
+        async with rpc(address) as scheduler:
+            found = await asyncio.wait_for(scheduler.identity(), CONNECT)
+    except OSError:
+        found = {}
+    if found.get("type") != "Scheduler":
+        raise ConnectionError(f"{address}: no Dask scheduler answers there")
 
 
 def _allow_failures(n: int, dask_scheduler: Any) -> int:

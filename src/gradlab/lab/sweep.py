@@ -74,7 +74,7 @@ def run_all(
 
     try:
         while waiting or suspects or running:
-            while waiting and len(running) < workers.at_once:
+            while waiting and len(running) < workers.at_once():
                 submit(waiting.popleft())
             if not running:
                 submit(suspects.popleft())
