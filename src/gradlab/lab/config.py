@@ -51,8 +51,13 @@ class ConfigError(ValueError):
     """A configuration that cannot be run: one line a mistake, naming file, key, what was given and what is allowed."""
 
     def __init__(self, problems: Sequence[str]):
-        self.problems = list(problems)
-        super().__init__("\n".join(problems))
+        self.problems = [_on_a_line(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
+
+
+def _on_a_line(text: str) -> str:
+    """Escape what would end the line or not be seen: a key of TOML may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # --- what a value may be -------------------------------------------------------------------------------------------
