@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +74,9 @@ def run(
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="N", help="Keep the state every N epochs; by default every 10 seconds.")
     ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N", help="Processes to run on, or tcp://HOST:PORT of a Dask cluster.")
+    ] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -87,6 +90,7 @@ def run(
     from gradlab.lab.config import ConfigError, load_config
 
     with _mistakes_named():
+        n_processes = _count(workers)
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ConfigError([f"--checkpoint-every: {checkpoint_every} is not a whole number of at least 1"])
         if resume is not None:
@@ -99,17 +103,20 @@ def run(
             config = resume / "config.toml"
         elif config is None:
             raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
-        plan = load_config(config, set_ or [], seeds)
-        _check_out(out, plan)
-        sizes = _sizes(plan, config)
-        if dry_run:
-            _print_plan(plan, sizes)
-            return
-        data = _load_all(plan, config)
         from gradlab.lab.runs import free_folder, unfinished
 
-        path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
-        code = _run(plan, data, path, checkpoint_every, as_json, quiet)
+        plan = load_config(config, set_ or [], seeds)
+        _check_out(out, plan)
+        sizes = _sizes(plan, config, n_processes)
+        if dry_run:
+            _print_plan(plan, sizes, n_processes)
+            return
+        with _opened(workers) as crew:
+            data = _load_all(plan, config)
+            path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
+            if not quiet:
+                _say_what_is_left_out(plan, sizes)
+            code = _run(plan, data, path, crew, checkpoint_every, as_json, quiet)
     raise typer.Exit(code)
 
 
@@ -160,7 +167,32 @@ def _check_resume(folder: Path, given: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
-def _sizes(plan: Any, source: Path) -> list[Any]:
+@contextmanager
+def _opened(workers: str) -> Iterator[Any]:
+    """Open the workers, or say what is missing for it."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    with ExitStack() as stack:
+        try:
+            crew = stack.enter_context(executors.workers(workers))
+        except ValueError as error:
+            raise ConfigError([f"--workers: {error}"]) from None
+        yield crew
+
+
+def _count(workers: str) -> int:
+    """Return how many processes of this machine are asked for; 0 for a cluster."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    try:
+        return executors.count(workers)
+    except ValueError as error:
+        raise ConfigError([f"--workers: {error}"]) from None
+
+
+def _sizes(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
     """Estimate every experiment; refuse what would not fit."""
     from gradlab.lab.config import ConfigError
     from gradlab.lab.experiment import estimate
@@ -179,7 +211,19 @@ def _sizes(plan: Any, source: Path) -> list[Any]:
                     'training.batch_size or data.n_samples, or set network.dtype = "float32"'
                 ]
             )
+    if (together := _at_a_time(sizes, n_processes)) > MEMORY_LIMIT:
+        raise ConfigError(
+            [
+                f"--workers: {n_processes} of these experiments would take {_bytes(together)} of memory together, more "
+                f"than the {_bytes(MEMORY_LIMIT)} allowed; lower it"
+            ]
+        )
     return sizes
+
+
+def _at_a_time(sizes: Sequence[Any], n_processes: int) -> int:
+    """Return the bytes of memory that so many processes may need together; 0 for a cluster, one of whose this is."""
+    return sum(sorted((size.bytes for size in sizes), reverse=True)[: n_processes or 1])
 
 
 def _load_all(plan: Any, source: Path) -> list[Any]:
@@ -198,24 +242,37 @@ def _load_all(plan: Any, source: Path) -> list[Any]:
     return [loaded[repr(e.data), bool(e.training.patience)] for e in plan.experiments]
 
 
-def _print_plan(plan: Any, sizes: Sequence[Any]) -> None:
+def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int) -> None:
     """Print the resolved configuration, and what running it would take."""
     import tomli_w
 
     networks = sum(len(e.seeds) for e in plan.experiments)
-    most = max(sizes, key=lambda size: size.bytes)
     print(tomli_w.dumps(plan.resolved))
     for experiment, size in zip(plan.experiments, sizes, strict=True):
         count = f"{len(experiment.seeds)} networks of {size.parameters} parameters"
-        print(f"# {experiment.name}: {count}, {_bytes(size.bytes)}")
-    print(f"# in all: {networks} networks, at most {_bytes(most.bytes)} of memory at a time")
+        print(f"# {experiment.name}: {count}, {_bytes(size.bytes)} of memory, {_bytes(size.kept)} on disk")
+        if size.recording.thinned:
+            print(f"#   {size.recording.thinned}")
+    print(
+        f"# in all: {networks} networks, at most {_bytes(_at_a_time(sizes, n_processes))} of memory at a time, "
+        f"{_bytes(sum(size.kept for size in sizes))} on disk, without figures"
+    )
+
+
+def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
+    """Say for each experiment whether less of it is recorded than was asked for."""
+    for experiment, size in zip(plan.experiments, sizes, strict=True):
+        if size.recording.thinned:
+            print(f"gradlab: {experiment.name}: {size.recording.thinned}", file=sys.stderr)
 
 
 def _bytes(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
 
 
-def _run(plan: Any, data: Sequence[Any], path: Path, checkpoint_every: int | None, as_json: bool, quiet: bool) -> int:
+def _run(
+    plan: Any, data: Sequence[Any], path: Path, crew: Any, checkpoint_every: int | None, as_json: bool, quiet: bool
+) -> int:
     """Train and keep, then print, then draw; return the exit code."""
     from gradlab.lab.runs import RunFolder
 
@@ -223,13 +280,18 @@ def _run(plan: Any, data: Sequence[Any], path: Path, checkpoint_every: int | Non
         if folder.begun and not quiet:
             print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
         try:
-            results = _train(plan, data, folder, checkpoint_every, quiet)
+            found = _train(plan, data, folder, crew, checkpoint_every, quiet)
+            results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
             summary = folder.finish(results, _judge(plan, results))
             code = _show(summary, as_json)
-            if not any(result.interrupted for result in results):
+            if not found.interrupted:
                 _draw(path)
-                folder.done()
-                return code
+                if not found.failures:
+                    folder.done()
+                    return code
+                for name, error in found.failures.items():
+                    print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
+                return FAILED
         except KeyboardInterrupt:
             pass
     on = shlex.quote(str(path))
@@ -268,24 +330,35 @@ def _show_again(folder: Path, as_json: bool) -> int:
         raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
 
 
-def _train(plan: Any, data: Sequence[Any], folder: Any, checkpoint_every: int | None, quiet: bool) -> list[Any]:
-    """Carry out the experiments one after another, until the end or an interrupt."""
+def _named(error: BaseException) -> str:
+    """Say why an experiment has no result, in a line."""
+    from gradlab.lab.store import StoreError
+    from gradlab.lab.sweep import WorkerDiedError
+
+    if isinstance(error, OSError):
+        return _reason(error)
+    text = next(iter(str(error).splitlines()), "")
+    return text if isinstance(error, StoreError | WorkerDiedError) else f"{type(error).__name__}: {text}"
+
+
+def _train(plan: Any, data: Sequence[Any], folder: Any, crew: Any, checkpoint_every: int | None, quiet: bool) -> Any:
+    """Carry out the experiments, until the end or an interrupt."""
     from threadpoolctl import threadpool_limits
 
-    from gradlab.lab.runs import carry_out
+    from gradlab.lab.sweep import carry_out_all
 
-    results: list[Any] = []
-    with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # products this small are slower in threads
+    with threadpool_limits(1), _progress(plan, data, crew, quiet) as bar:  # products this small are slower in threads
 
         def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
             folder.epoch(experiment, epoch, seeds, numbers)
-            advance(experiment, epoch)
+            bar.set_description_str(experiment.name, refresh=False)
+            bar.update(epoch > 0)
 
-        for experiment, dataset in zip(plan.experiments, data, strict=True):
-            results.append(carry_out(experiment, dataset, folder.path, checkpoint_every, on_epoch))
-            if results[-1].interrupted:
-                break
-    return results
+        def on_done(name: str) -> None:
+            if not crew.here:
+                bar.update(1)
+
+        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done)
 
 
 def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
@@ -307,9 +380,8 @@ def _draw(folder: Path) -> None:
         print(f"gradlab: {folder}: the figures could not be drawn: {error}", file=sys.stderr)
 
 
-@contextmanager
-def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
-    """Show a bar over the epochs of all experiments; silent off a terminal."""
+def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
+    """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
     from tqdm import tqdm
 
     from gradlab.lab.experiment import replicas_at_once
@@ -317,14 +389,13 @@ def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
     def groups(experiment: Any, dataset: Any) -> int:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
-    total = sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True))
-    with tqdm(total=total, disable=True if quiet else None, unit="epoch", dynamic_ncols=True, leave=False) as bar:
-
-        def advance(experiment: Any, epoch: int) -> None:
-            bar.set_description_str(experiment.name, refresh=False)
-            bar.update(epoch > 0)
-
-        yield advance
+    total, unit = len(plan.experiments), "run"
+    if crew.here:
+        total, unit = (
+            sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
+            "epoch",
+        )
+    return tqdm(total=total, disable=True if quiet else None, unit=unit, dynamic_ncols=True, leave=False)
 
 
 # --- printing ------------------------------------------------------------------------------------------------------

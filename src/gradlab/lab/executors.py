@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, TypeVar
 
 GRACE = 20.0  # seconds that a worker has to put away what it is at when it is stopped
@@ -39,6 +38,10 @@ class Workers:
         How many tasks to have submitted at a time; it may change, as workers come and go.
     deaths : tuple of exception classes
         What a future raises when not its task failed but the worker that had it died.
+    stop : callable
+        Interrupts what is running, and lets nothing else begin.
+    here : bool
+        Whether they are this process: then tasks need not be plain data.
     apart : bool
         Whether they may be on other machines, and share no folder with this process.
     """
@@ -46,31 +49,52 @@ class Workers:
     executor: Executor
     at_once: Callable[[], int]
     deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    stop: Callable[[], None] = lambda: None
+    here: bool = False
     apart: bool = False
 
 
-@contextmanager
-def workers(where: str) -> Iterator[Workers]:
-    """Open the workers that a text names, and close them: ``"1"`` is this process, ``"4"`` four, or ``"tcp://HOST:PORT"``.
+def count(where: str) -> int:
+    """Return how many processes of this machine a text names; 0 for a cluster.
 
     Raises
     ------
     ValueError
-        If `where` names none, or needs a package that is not installed.
+        If it names neither.
+    """
+    if re.fullmatch(r"tcp://[^\s/:]+:\d{1,5}", where):
+        return 0
+    if not re.fullmatch("[0-9]{1,9}", where) or not 1 <= int(where) <= MOST_WORKERS:
+        raise ValueError(f"{where!r} is neither a number of processes from 1 to {MOST_WORKERS} nor tcp://HOST:PORT")
+    return int(where)
+
+
+@contextmanager
+def workers(where: str) -> Iterator[Workers]:
+    """Open the workers that a text names, and close them.
+
+    Parameters
+    ----------
+    where : str
+        ``"1"`` is this process, ``"4"`` are four of their own, ``"tcp://HOST:PORT"`` those of a Dask cluster.
+
+    Raises
+    ------
+    ValueError
+        If it names none, or needs a package that is not installed.
     OSError
         If no cluster answers there.
     """
-    if re.fullmatch(r"tcp://[^\s/:]+:\d{1,5}", where):
+    n = count(where)
+    if n == 0:
         with _cluster(where) as found:
             yield found
-        return
-    if not where.isdecimal() or not 1 <= int(where) <= MOST_WORKERS:
-        raise ValueError(f"{where!r} is neither a number of processes from 1 to {MOST_WORKERS} nor tcp://HOST:PORT")
-    if int(where) == 1:
-        yield Workers(InThisProcess(), lambda: 1)
-        return
-    with Processes(int(where)) as executor:
-        yield Workers(executor, lambda: int(where), (BrokenExecutor, KeyboardInterrupt))
+    elif n == 1:
+        yield Workers(InThisProcess(), lambda: 1, here=True)
+    else:
+        with Processes(n) as executor:
+            stop = partial(executor.shutdown, cancel_futures=True)
+            yield Workers(executor, lambda: n, (BrokenExecutor, KeyboardInterrupt), stop)
 
 
 # --- in this process -----------------------------------------------------------------------------------------------
@@ -95,8 +119,8 @@ class Processes(Executor):
     """Runs tasks in processes of its own; one that dies costs the task that it had, and another takes its place.
 
     (A ProcessPoolExecutor loses all of its tasks with one of its processes.) Each has one thread for linear algebra,
-    and ends when the process that began it does. Left with an exception, or told to cancel, the executor interrupts
-    what is running, as Ctrl-C would.
+    and ends when the process that began it does. Told to cancel, the executor also interrupts what is running, as
+    Ctrl-C would.
 
     Parameters
     ----------
@@ -121,11 +145,6 @@ class Processes(Executor):
             return process.run(task)
         finally:
             self._idle.put(process)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.shutdown(cancel_futures=kind is not None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # it waits in any case
         self._threads.shutdown(wait=not cancel_futures, cancel_futures=cancel_futures)
@@ -288,7 +307,8 @@ def _cluster(address: str) -> Iterator[Workers]:
         before = client.run_on_scheduler(_allow_failures, 0)
         try:
             executor = client.get_executor(pure=False)
-            yield Workers(executor, lambda: max(1, len(client.nthreads())), (KilledWorker,), apart=True)
+            stop = partial(executor.shutdown, wait=False)
+            yield Workers(executor, lambda: max(1, len(client.nthreads())), (KilledWorker,), stop, apart=True)
         except CancelledError:
             raise ConnectionError(f"{address}: the scheduler went away") from None
         finally:

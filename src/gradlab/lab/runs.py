@@ -20,7 +20,7 @@ from gradlab.datasets import Dataset
 from gradlab.files import naming, remove_leftovers, whole_or_not_at_all
 from gradlab.lab.config import Config, Experiment
 from gradlab.lab.environment import environment
-from gradlab.lab.experiment import OnEpoch, Result, Verdict, load_data, run, summarize
+from gradlab.lab.experiment import OnEpoch, Result, Verdict, estimate, load_data, run, summarize
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import check_count, save_model
 from gradlab.lab.store import StoreError, load_archive, parse, save_archive
@@ -288,6 +288,7 @@ class RunFolder:
                 "point": r.experiment.point,
                 "activation": r.experiment.network.activation,
                 "layers": list(r.layers),
+                "thinned": estimate(r.experiment).recording.thinned,
                 "seeds": list(r.experiment.seeds),
                 "median_seed": r.median_seed,
                 "seconds": round(r.seconds, 3),

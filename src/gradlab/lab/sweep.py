@@ -1,14 +1,25 @@
-"""Many tasks on any workers: each is done once, one that fails costs no other, and one that kills is given up."""
+"""Many experiments on any workers: each is done once, one that fails costs no other, and one that kills is given up."""
 
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from gradlab.datasets import Dataset
+from gradlab.files import whole_or_not_at_all
+from gradlab.lab.config import Experiment
 from gradlab.lab.executors import Workers
+from gradlab.lab.experiment import OnEpoch, Result
+from gradlab.lab.kept import key_of, load_result
+from gradlab.lab.runs import carry_out, work
+from gradlab.lab.store import StoreError
 
 TRIES = 2
+
+# --- any tasks -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,123 @@ def run_all(
                     died = WorkerDiedError(f"its worker died each of {TRIES} times that it was tried")
                     end(key, Outcome(None, died, TRIES))
     except BaseException:
-        for future in running:
-            future.cancel()
+        workers.stop()
         raise
     return {key: outcomes[key] for key in tasks}
+
+
+# --- experiments ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Findings:
+    """What became of a run's experiments, by name.
+
+    Attributes
+    ----------
+    results : dict of str to Result
+        Also of one that was interrupted in this process, with what was recorded until then.
+    failures : dict of str to exception
+        Of the experiments that have no result.
+    interrupted : bool
+    """
+
+    results: dict[str, Result] = field(default_factory=dict)
+    failures: dict[str, BaseException] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def carry_out_all(
+    experiments: Sequence[Experiment],
+    data: Sequence[Dataset],
+    folder: Path,
+    workers: Workers,
+    checkpoint_every: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_done: Callable[[str], None] | None = None,
+) -> Findings:
+    """Carry out what is missing of a run's experiments, on any workers, to the same numbers.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+    data : sequence of Dataset
+        Of each; used in this process only.
+    folder : Path
+        The run's, which this process has opened as a `RunFolder`.
+    workers : Workers
+    checkpoint_every, on_epoch
+        As in `runs.carry_out`; epochs are told of only in this process.
+    on_done : callable, optional
+        Called with the name of each experiment that has ended, or had before.
+
+    Raises
+    ------
+    StoreError
+        If a result that is there is damaged.
+    OSError
+        If a result cannot be written.
+    """
+    found = Findings()
+    every = {experiment.name: (experiment, dataset) for experiment, dataset in zip(experiments, data, strict=True)}
+
+    def here(name: str) -> Result:
+        result = carry_out(*every[name], folder, checkpoint_every, on_epoch)
+        if result.interrupted:
+            found.results[name] = result
+            raise KeyboardInterrupt
+        return result
+
+    def end(name: str, outcome: Outcome) -> None:
+        error = outcome.error
+        if workers.here and error is not None and not isinstance(error, OSError | StoreError | MemoryError):
+            raise error  # which can only be a fault of ours
+        if error is None:
+            found.results[name] = outcome.value if workers.here else _fetch(every[name][0], folder, outcome.value)
+        else:
+            found.failures[name] = error
+        if on_done is not None:
+            on_done(name)
+
+    tasks: dict[str, tuple[Any, ...]] = {}
+    for name, (experiment, _) in every.items():
+        if workers.here:
+            tasks[name] = (name,)
+        elif _path(experiment, folder).exists():
+            end(name, Outcome((_path(experiment, folder).name, None)))
+        elif workers.apart:
+            tasks[name] = (experiment.model_dump_json(),)
+        else:
+            tasks[name] = (experiment.model_dump_json(), str(folder), checkpoint_every)
+    try:
+        run_all(tasks, here if workers.here else work_apart if workers.apart else work_beside, workers, end)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    return found
+
+
+def work_beside(experiment_json: str, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
+    """Carry out one experiment in another process of this machine; return the name of its file."""
+    return work(experiment_json, folder, checkpoint_every), None
+
+
+def work_apart(experiment_json: str) -> tuple[str, bytes]:
+    """Carry out one experiment where no folder is shared; return the name of its file, and what is in it."""
+    with tempfile.TemporaryDirectory(prefix="gradlab-") as folder:
+        name = work(experiment_json, folder)
+        return name, (Path(folder) / "results" / name).read_bytes()
+
+
+def _path(experiment: Experiment, folder: Path) -> Path:
+    return folder / "results" / f"{key_of(experiment)}.safetensors"
+
+
+def _fetch(experiment: Experiment, folder: Path, value: tuple[str, bytes | None]) -> Result:
+    """Read the result that a worker has left or sent."""
+    path, (name, content) = _path(experiment, folder), value
+    if name != path.name:
+        raise StoreError(path, "the worker has another version of gradlab, or another file of data, than this process")
+    if content is not None:
+        with whole_or_not_at_all(path) as file:
+            file.write(content)
+    return load_result(path, path.stem, experiment)
