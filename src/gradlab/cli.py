@@ -411,19 +411,7 @@ def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
     n = max((len(v["seeds"]) for v in summary["variants"].values()), default=0)
     yield f"{summary['title']} ({n} seed{'s' * (n != 1)}{'; means with 95 % intervals' if n > 1 else ': no intervals'})"
     yield ""
-    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
-    rows = [
-        [
-            name,
-            _with_interval(v.get("test_accuracy"), ".3f"),
-            _with_interval(v.get("train_loss"), ".4f"),
-            _median(v.get("gradient_ratio")),
-            _median(v.get("final_gradient_ratio")),
-            f"{v['seconds']:.1f}",
-        ]
-        for name, v in summary["variants"].items()
-    ]
-    yield from _table([header, *rows], width)
+    yield from _table(_rows_of(summary["variants"]), width)
     yield ""
     for name, v in summary["variants"].items():
         if v["underflow"] > 0.0:
@@ -434,6 +422,22 @@ def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
             yield f"{'HOLDS' if e['holds'] else 'FAILS'}  {e['variant']}: expected {e['bound']}, measured {measured}"
         yield ""
     yield f"results and figures: {summary['run_dir']}"
+
+
+def _rows_of(variants: dict[str, Any]) -> list[list[str]]:
+    """Return a header, and a row for each experiment."""
+    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
+    return [header] + [
+        [
+            name,
+            _with_interval(v.get("test_accuracy"), ".3f"),
+            _with_interval(v.get("train_loss"), ".4f"),
+            _median(v.get("gradient_ratio")),
+            _median(v.get("final_gradient_ratio")),
+            f"{v['seconds']:.1f}",
+        ]
+        for name, v in variants.items()
+    ]
 
 
 def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
@@ -522,6 +526,52 @@ def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, se
     else:
         yield ["class"]
         yield from ([model.classes[int(positive)]] for positive in network.decision_function(x)[:, 0] > 0.0)
+
+
+@app.command()
+def collect(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, done or under way.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the table; by default DIR.")] = None,
+) -> None:
+    """Gather what runs have found into one table, a line for each experiment and seed, and draw it against each key.
+
+    Writes collected.csv, collected.parquet if pyarrow is installed, and figures. Says which experiments have no result
+    yet. Exits with 2 for a mistake in the arguments, and 1 if there is nothing to gather or a file is damaged.
+    """
+    from gradlab.lab import collect as lab
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.store import StoreError
+
+    with _mistakes_named():
+        if len({folder.resolve().name for folder in folders}) < len(folders):
+            raise ConfigError(["DIR: each needs a name of its own, which tells the runs apart in the table"])
+        if out is None and len(folders) > 1:
+            raise ConfigError(["--out: missing; name the folder for the table of several runs"])
+        out = out or folders[0]
+        found = lab.collect([folder.resolve() for folder in folders])
+        for folder, names in found.missing.items():
+            shown = ", ".join(names[:3]) + ", …" * (len(names) > 3)
+            print(f"gradlab: {folder}: {len(names)} without a result yet: {shown}", file=sys.stderr)
+        if not found.rows:
+            raise StoreError(folders[0], "there is no result yet")
+        out.mkdir(parents=True, exist_ok=True)
+        files = lab.save_table(found.rows, out)
+        for line in _table(_rows_of(found.entries), _terminal_width()):
+            print(line)
+        files += _drawn(found.entries, out)
+        print()
+        print(f"{len(found.rows)} lines in {', '.join(map(str, files))}")
+
+
+def _drawn(entries: dict[str, Any], out: Path) -> list[Path]:
+    """Draw the sweeps; what keeps one from being drawn costs no table."""
+    from gradlab.lab.figures import draw_sweeps
+
+    try:
+        return draw_sweeps(entries, out)
+    except (ValueError, RuntimeError) as error:
+        print(f"gradlab: {out}: the figures could not be drawn: {error}", file=sys.stderr)
+        return []
 
 
 @app.command()

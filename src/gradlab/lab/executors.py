@@ -173,7 +173,7 @@ class _Process:
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            if self._process is None:
+            if self._process is None or not self._process.is_alive():  # it may have died with nothing to do
                 self._begin()
         try:
             self._tasks.send(task)

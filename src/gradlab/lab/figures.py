@@ -113,6 +113,45 @@ def draw(folder: Path) -> list[Path]:
     return files
 
 
+def draw_sweeps(entries: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw what changes with each number that the sweeps change, a line for every combination of all else.
+
+    Parameters
+    ----------
+    entries : dict of str to dict
+        What a summary says of each experiment.
+    folder : Path
+        There they are written, into ``figures/``.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    keys = dict.fromkeys(key for entry in entries.values() for key in entry["point"])
+    files = []
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        for key in keys:
+            figure = sweep(Run({"variants": dict(_along(key, entries))}, {}, {}, {}))
+            if figure is not None:
+                (folder / "figures").mkdir(exist_ok=True)
+                files.append(folder / "figures" / f"collected-{key}.png")
+                with whole_or_not_at_all(files[-1]) as file:
+                    figure.savefig(file, format="png")
+    return files
+
+
+def _along(key: str, entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the experiments that set a key, as if it were the only one that a sweep sets."""
+    for name, entry in entries.items():
+        if key in entry["point"]:
+            others = [f"{k.rpartition('.')[2]}={value}" for k, value in entry["point"].items() if k != key]
+            variant = ", ".join([entry["variant"], *others])
+            yield name, entry | {"variant": variant, "point": {key: entry["point"][key]}}
+
+
 def gradient_by_layer(run: Run) -> Figure | None:
     """Norm of each layer's weight gradient at the first step, a line a variant, on a log scale."""
     if not run.flow:

@@ -25,7 +25,7 @@ def key_of(experiment: Experiment) -> str:
     That is its configuration, with the content of a CSV in place of its path, and the version that runs it: its first
     two numbers, and the format of its files.
     """
-    asked = experiment.model_dump(mode="json")
+    asked = experiment.model_dump(mode="json", warnings=False)
     if experiment.data.path is not None:
         asked["data"]["path"] = _digest_of(experiment.data.path)
     asked["version"] = [__version__.split(".")[:2], FORMAT]

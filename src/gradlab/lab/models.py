@@ -80,7 +80,7 @@ def save_model(path: Path, results: Sequence[Result]) -> None:
     for result in results:
         name = result.experiment.name
         about[name] = {
-            "network": result.experiment.network.model_dump(mode="json"),
+            "network": result.experiment.network.model_dump(mode="json", warnings=False),
             "seeds": result.experiment.seeds,
             "median_seed": result.median_seed,
             "features": result.features,

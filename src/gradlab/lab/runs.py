@@ -281,23 +281,7 @@ class RunFolder:
 
     def summary(self, results: Sequence[Result], verdicts: Sequence[Verdict]) -> dict[str, Any]:
         """Return results and verdicts as plain numbers and texts."""
-        variants = {
-            r.experiment.name: summarize(r)
-            | {
-                "variant": r.experiment.variant,
-                "point": r.experiment.point,
-                "activation": r.experiment.network.activation,
-                "layers": list(r.layers),
-                "thinned": estimate(r.experiment).recording.thinned,
-                "seeds": list(r.experiment.seeds),
-                "median_seed": r.median_seed,
-                "seconds": round(r.seconds, 3),
-                "diverged": r.diverged,
-                "interrupted": r.interrupted,
-                "underflow": _underflow(r),
-            }
-            for r in results
-        }
+        variants = {result.experiment.name: entry(result) for result in results}
         expectations = [
             {
                 "variant": v.experiment,
@@ -319,6 +303,23 @@ class RunFolder:
     def _write(self, name: str, content: bytes) -> None:
         with whole_or_not_at_all(self.path / name) as file:
             file.write(content)
+
+
+def entry(result: Result) -> dict[str, Any]:
+    """Return what a summary says of one experiment: its measures, and what is to be known of it."""
+    return summarize(result) | {
+        "variant": result.experiment.variant,
+        "point": result.experiment.point,
+        "activation": result.experiment.network.activation,
+        "layers": list(result.layers),
+        "thinned": estimate(result.experiment).recording.thinned,
+        "seeds": list(result.experiment.seeds),
+        "median_seed": result.median_seed,
+        "seconds": round(result.seconds, 3),
+        "diverged": result.diverged,
+        "interrupted": result.interrupted,
+        "underflow": _underflow(result),
+    }
 
 
 def _as_toml(config: Config) -> bytes:

@@ -182,14 +182,13 @@ def carry_out_all(
 
     tasks: dict[str, tuple[Any, ...]] = {}
     for name, (experiment, _) in every.items():
+        asked = experiment.model_dump_json(warnings=False)
         if workers.here:
             tasks[name] = (name,)
         elif _path(experiment, folder).exists():
             end(name, Outcome((_path(experiment, folder).name, None)))
-        elif workers.apart:
-            tasks[name] = (experiment.model_dump_json(),)
         else:
-            tasks[name] = (experiment.model_dump_json(), str(folder), checkpoint_every)
+            tasks[name] = (asked,) if workers.apart else (asked, str(folder), checkpoint_every)
     try:
         run_all(tasks, here if workers.here else work_apart if workers.apart else work_beside, workers, end)
     except KeyboardInterrupt:
