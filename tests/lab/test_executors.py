@@ -115,6 +115,18 @@ def test_a_worker_is_kept_for_many_tasks_and_has_one_thread(tmp_path):
     assert not any(map(is_alive, pids))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals there")
+def test_a_worker_that_dies_with_nothing_to_do_costs_nothing(tmp_path):
+    with workers("2") as found:
+        first = run_all({str(i): (str(tmp_path),) for i in range(4)}, pid_of, found)
+        for pid in {outcome.value[0] for outcome in first.values()}:
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: not is_alive(pid))
+        outcomes = run_all({str(i): (i,) for i in range(4)}, square, found)
+    assert [outcome.value for outcome in outcomes.values()] == [0, 1, 4, 9]
+    assert {outcome.tries for outcome in outcomes.values()} == {1}
+
+
 def test_what_cannot_be_sent_back_is_an_error_and_no_death():
     with workers("2") as found:
         outcome = run_all({"a": ()}, unsendable, found)["a"]
