@@ -173,7 +173,7 @@ class _Process:
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            if self._process is None or not self._process.is_alive():  # it may have died with nothing to do
+            if self._process is None or self._died_idle():
                 self._begin()
         try:
             self._tasks.send(task)
@@ -186,6 +186,13 @@ class _Process:
         if error is not None:
             raise error
         return value
+
+    def _died_idle(self) -> bool:
+        """Whether the process died with nothing to do; alive, it says nothing unless it has a task."""
+        try:
+            return self._tasks.poll()
+        except OSError:
+            return True
 
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
