@@ -122,6 +122,7 @@ def test_a_worker_that_dies_with_nothing_to_do_costs_nothing(tmp_path):
         for pid in {outcome.value[0] for outcome in first.values()}:
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: not is_alive(pid))
+        time.sleep(0.3)  # until its other threads have ended, and let go of their end of the pipe
         outcomes = run_all({str(i): (i,) for i in range(4)}, square, found)
     assert [outcome.value for outcome in outcomes.values()] == [0, 1, 4, 9]
     assert {outcome.tries for outcome in outcomes.values()} == {1}
@@ -161,7 +162,9 @@ def test_workers_end_with_the_process_that_began_them(signals, tmp_path):
     assert len(pids) == 2  # no other task was begun
     if len(signals) == 1 and signals[0] == signal.SIGINT:
         assert {path.name for path in tmp_path.glob("interrupted-*")} == {f"interrupted-{pid}" for pid in pids}
-    assert errors.count("Traceback") == (signals[0] == signal.SIGINT)  # our program's own
+    own = len(signals) if signals[0] == signal.SIGINT else 0  # a second interrupt may hit the handling of the first
+    assert errors.count("Traceback") in {min(own, 1), own}
+    assert "SpawnProcess" not in errors
     assert "resource_tracker" not in errors
 
 
