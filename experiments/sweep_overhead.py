@@ -33,7 +33,7 @@ network.width = 4
 LONGER = """
 seeds = 10
 network.depth = 4
-training.epochs = 20
+training.epochs = 60
 [sweep]
 "data.seed" = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
 """

@@ -118,12 +118,12 @@ def run_into(folder, tmp_path, text=""):
 
 
 def test_the_bytes_on_disk_are_foreseen(tmp_path):
-    folder = tmp_path / "run"
-    (result,), _ = run_into(
-        folder, tmp_path, 'probe.every = "step"\nnetwork.dtype = "float32"\nnetwork.batch_norm = true'
-    )
-    kept = sum(path.stat().st_size for path in folder.iterdir())
-    assert 0.7 < lab.estimate(result.experiment).kept / kept < 1.4
+    config = configured(tmp_path, 'probe.every = "step"\nnetwork.dtype = "float32"\nnetwork.batch_norm = true')
+    (experiment,) = config.experiments
+    with RunFolder(tmp_path / "run", config) as folder:
+        folder.finish([carry_out(experiment, lab.load_data(experiment), folder.path)], [])
+    kept = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
+    assert 0.7 < lab.estimate(experiment).kept / kept < 1.4
 
 
 def test_the_folder_holds_what_was_found(tmp_path):
