@@ -82,9 +82,8 @@ def test_the_same_configuration_gives_the_same_numbers(small, tmp_path):
 def test_a_resolved_configuration_runs_again(small, tmp_path):
     gradlab("run", small, "--set", "network.activation=relu", "--out", "a", cwd=tmp_path)
     assert gradlab("run", "a/config.toml", "--out", "b", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "a/metrics.jsonl").read_text().replace('"small"', '"config"') == (
-        tmp_path / "b/metrics.jsonl"
-    ).read_text()
+    for name in ("metrics.jsonl", "config.toml", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
 def test_a_dry_run_writes_nothing(small, tmp_path):
@@ -99,7 +98,7 @@ def test_a_dry_run_writes_nothing(small, tmp_path):
 @pytest.mark.parametrize(
     "arguments, wanted",
     [
-        (["run"], "Missing argument"),
+        (["run"], "CONFIG: missing"),
         (["run", "nothing.toml"], "nothing.toml: No such file"),
         (["run", "small.toml", "--set", "network.activation=sigmod"], "did you mean 'sigmoid'?"),
         (["run", "small.toml", "--set", "network.depth=1000000000"], "1000000000 is not a whole number from 1 to 1000"),
@@ -109,6 +108,11 @@ def test_a_dry_run_writes_nothing(small, tmp_path):
         (["run", "small.toml", "--out", "full"], "--out full: it exists"),
         (["run", "small.toml", "--out", "small.toml"], "--out small.toml: it exists"),
         (["run", "small.toml", "--bogus"], "No such option"),
+        (["run", "small.toml", "--checkpoint-every", "0"], "--checkpoint-every: 0 is not a whole number of at least 1"),
+        (["run", "--resume", "nowhere"], "--resume nowhere: there is no config.toml in it"),
+        (["run", "small.toml", "--resume", "full"], "CONFIG: not together with --resume"),
+        (["run", "--resume", "full", "--set", "network.depth=2"], "--set: not together with --resume"),
+        (["run", "--resume", "full", "--seeds", "2"], "--seeds: not together with --resume"),
         (["run", "csv.toml"], "one_class.csv"),
         (["run", "csv.toml", "--set", "data.path=missing_value.csv"], "missing_value.csv, line 3, column 'a'"),
         (["run", "csv.toml", "--set", "data.path=one_class.csv", "--set", "data.target=z"], "target: "),
@@ -160,29 +164,69 @@ def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
     assert (tmp_path / "runs/small/metrics.jsonl").read_text().count("\n") >= 1
 
 
+def started(cwd, *arguments):
+    """Start a run, and wait until it has trained an epoch."""
+    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log, writer = cwd / "runs/small/metrics.jsonl", cwd / "runs/small/.writer"
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and process.poll() is None:
+        ours = writer.exists() and writer.read_text() == str(process.pid)
+        if ours and log.exists() and log.read_bytes().count(b"\n") > 2:
+            break
+        time.sleep(0.02)
+    return process
+
+
+LONG = ["--set", "training.epochs=100", "--set", "data.n_samples=2000"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
 def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path):
-    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", str(small)]
-    process = subprocess.Popen(
-        [*command, "--set", "training.epochs=100000"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = tmp_path / "runs/small/metrics.jsonl"
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 0):
-        time.sleep(0.05)
+    process = started(tmp_path, small, *LONG)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what was recorded is in runs/small" in errors
-    assert "Traceback" not in errors
+    assert errors == (
+        "gradlab: interrupted; what was recorded is in runs/small; go on with: gradlab run --resume runs/small\n"
+    )
     assert (tmp_path / "runs/small/summary.json").exists()
+    assert not (tmp_path / "runs/small/DONE").exists()
     flow = read_arrays(tmp_path / "runs/small", "flow.npz")["small"]["weight_gradient_norm"]
     assert flow.shape[2] == 3
     assert (flow[0] > 0.0).all()
+    done = gradlab("predict", "runs/small", "x.csv", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "gradlab: runs/small: this run is not done; go on with: gradlab run --resume runs/small\n"
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
+def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(small, tmp_path):
+    for said in ("", "gradlab: going on with the unfinished run in runs/small\n"):
+        process = started(tmp_path, small, *LONG, "--checkpoint-every", 1)
+        process.kill()
+        assert process.communicate()[1] == said
+    done = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "gradlab: going on with the unfinished run in runs/small\n"
+    gradlab("run", small, *LONG, "--out", "whole", cwd=tmp_path)
+    folders = [tmp_path / "runs/small", tmp_path / "whole"]
+    for name in ("metrics.jsonl", "model.safetensors", "flow.npz", "boundary.npz", "figures/learning_curves.png"):
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1, name
+
+
+def test_a_run_that_is_done_is_shown_again_with_its_exit_code(small, tmp_path):
+    small.write_text(SMALL + '[[expect]]\nmeasure = "test_accuracy"\nabove = 1.5\n')
+    first = gradlab("run", small, cwd=tmp_path)
+    again = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (3, first.stdout)
+    assert again.stderr == "gradlab: runs/small: this run is done; nothing was trained\n"
+    (tmp_path / "runs/small/summary.json").write_text("{}")
+    damaged = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
+    assert damaged.returncode == 1
+    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary of ours\n")
 
 
 def test_everything_that_can_be_named_is_listed(tmp_path):

@@ -27,6 +27,7 @@ ALLOWED = {
     "gradlab.lab": {
         "gradlab",
         "gradlab.files",
+        "gradlab.tables",
         "gradlab.nn",
         "gradlab.flow",
         "gradlab.learn",

@@ -3,11 +3,12 @@
 import io
 import json
 import os
+import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -61,39 +62,70 @@ def _gradlab(
 @app.command()
 def run(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
-    ],
+        Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, in place of the file's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one in runs/.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder, in place of a CONFIG.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the state every N epochs; by default every 10 seconds.")
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N", help="Processes to run on, or tcp://HOST:PORT of a Dask cluster.")
+    ] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
 ) -> None:
     """Train the networks of a configuration, test its claims, and keep the results.
 
-    Exits with 0 if all went well, 1 if training diverged or a file could not be written, 2 for a mistake in the
-    configuration, 3 if a claim does not hold, 130 if interrupted.
+    Whatever ends it, it goes on where it was when started again, to the same numbers; so it does with --resume DIR.
+    Exits with 0 if all went well, 1 if training diverged, a file could not be written or read, or another process is
+    writing the folder, 2 for a mistake in the configuration, 3 if a claim does not hold, 130 if interrupted.
     """
-    from gradlab.lab.config import load_config
+    from gradlab.lab.config import ConfigError, load_config
 
     with _mistakes_named():
+        n_processes = _count(workers)
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ConfigError([f"--checkpoint-every: {checkpoint_every} is not a whole number of at least 1"])
+        if resume is not None:
+            given = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
+            _check_resume(resume, [name for name, value in given.items() if value is not None])
+            if (resume / "DONE").exists():
+                if not quiet:
+                    print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
+                raise typer.Exit(_show_again(resume, as_json))
+            config = resume / "config.toml"
+        elif config is None:
+            raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
+        from gradlab.lab.runs import free_folder, unfinished
+
         plan = load_config(config, set_ or [], seeds)
-        _check_out(out)
-        sizes = _sizes(plan, config)
+        _check_out(out, plan)
+        sizes = _sizes(plan, config, n_processes)
         if dry_run:
-            _print_plan(plan, sizes)
+            _print_plan(plan, sizes, n_processes)
             return
-        code = _run(plan, _load_all(plan, config), out, config.stem, as_json, quiet)
+        with _opened(workers) as crew:
+            data = _load_all(plan, config)
+            path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
+            if not quiet:
+                _say_what_is_left_out(plan, sizes)
+            code = _run(plan, data, path, crew, checkpoint_every, as_json, quiet)
     raise typer.Exit(code)
 
 
 @contextmanager
 def _mistakes_named() -> Iterator[None]:
-    """Exit with 2 and a line for each mistake in the configuration, and with 130 if interrupted."""
+    """Exit with 2 and a line for each mistake in the configuration, 1 for a file at fault, and 130 if interrupted."""
     from gradlab.lab.config import ConfigError
+    from gradlab.lab.store import StoreError
 
     try:
         yield
@@ -101,24 +133,67 @@ def _mistakes_named() -> Iterator[None]:
         for line in error.problems:
             print(f"gradlab: {line}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
+    except StoreError as error:
+        print(f"gradlab: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_out(out: Path | None) -> None:
-    """Refuse a folder that holds something, before anything is trained for it."""
+def _check_out(out: Path | None, plan: Any) -> None:
+    """Refuse a folder that holds something else than this run, before anything is trained for it."""
     from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import is_taken
 
     try:
-        taken = out is not None and out.exists() and (not out.is_dir() or any(out.iterdir()))
+        taken = out is not None and is_taken(out, plan)
     except OSError as error:
         raise ConfigError([f"--out {out}: {error.strerror}"]) from None
     if taken:
         raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
 
 
-def _sizes(plan: Any, source: Path) -> list[Any]:
+def _check_resume(folder: Path, given: Sequence[str]) -> None:
+    """Refuse what cannot be gone on with, and whatever would make another run of it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import other_version
+
+    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
+    if not problems and not (folder / "config.toml").exists():
+        problems.append(f"--resume {folder}: there is no config.toml in it, so it is no run")
+    elif not problems and (reason := other_version(folder)):
+        problems.append(f"--resume {folder}: {reason}")
+    if problems:
+        raise ConfigError(problems)
+
+
+@contextmanager
+def _opened(workers: str) -> Iterator[Any]:
+    """Open the workers, or say what is missing for it."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    with ExitStack() as stack:
+        try:
+            crew = stack.enter_context(executors.workers(workers))
+        except ValueError as error:
+            raise ConfigError([f"--workers: {error}"]) from None
+        yield crew
+
+
+def _count(workers: str) -> int:
+    """Return how many processes of this machine are asked for; 0 for a cluster."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    try:
+        return executors.count(workers)
+    except ValueError as error:
+        raise ConfigError([f"--workers: {error}"]) from None
+
+
+def _sizes(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
     """Estimate every experiment; refuse what would not fit."""
     from gradlab.lab.config import ConfigError
     from gradlab.lab.experiment import estimate
@@ -137,7 +212,19 @@ def _sizes(plan: Any, source: Path) -> list[Any]:
                     'training.batch_size or data.n_samples, or set network.dtype = "float32"'
                 ]
             )
+    if (together := _at_a_time(sizes, n_processes)) > MEMORY_LIMIT:
+        raise ConfigError(
+            [
+                f"--workers: {n_processes} of these experiments would take {_bytes(together)} of memory together, more "
+                f"than the {_bytes(MEMORY_LIMIT)} allowed; lower it"
+            ]
+        )
     return sizes
+
+
+def _at_a_time(sizes: Sequence[Any], n_processes: int) -> int:
+    """Return the bytes of memory that so many processes may need together; 0 for a cluster, one of whose this is."""
+    return sum(sorted((size.bytes for size in sizes), reverse=True)[: n_processes or 1])
 
 
 def _load_all(plan: Any, source: Path) -> list[Any]:
@@ -156,67 +243,123 @@ def _load_all(plan: Any, source: Path) -> list[Any]:
     return [loaded[repr(e.data), bool(e.training.patience)] for e in plan.experiments]
 
 
-def _print_plan(plan: Any, sizes: Sequence[Any]) -> None:
+def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int) -> None:
     """Print the resolved configuration, and what running it would take."""
     import tomli_w
 
     networks = sum(len(e.seeds) for e in plan.experiments)
-    most = max(sizes, key=lambda size: size.bytes)
     print(tomli_w.dumps(plan.resolved))
     for experiment, size in zip(plan.experiments, sizes, strict=True):
         count = f"{len(experiment.seeds)} networks of {size.parameters} parameters"
-        print(f"# {experiment.name}: {count}, {_bytes(size.bytes)}")
-    print(f"# in all: {networks} networks, at most {_bytes(most.bytes)} of memory at a time")
+        print(f"# {experiment.name}: {count}, {_bytes(size.bytes)} of memory, {_bytes(size.kept)} on disk")
+        if size.recording.thinned:
+            print(f"#   {size.recording.thinned}")
+    print(
+        f"# in all: {networks} networks, at most {_bytes(_at_a_time(sizes, n_processes))} of memory at a time, "
+        f"{_bytes(sum(size.kept for size in sizes))} on disk, without figures"
+    )
+
+
+def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
+    """Say for each experiment whether less of it is recorded than was asked for."""
+    for experiment, size in zip(plan.experiments, sizes, strict=True):
+        if size.recording.thinned:
+            print(f"gradlab: {experiment.name}: {size.recording.thinned}", file=sys.stderr)
 
 
 def _bytes(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
 
 
-def _run(plan: Any, data: Sequence[Any], out: Path | None, stem: str, as_json: bool, quiet: bool) -> int:
+def _run(
+    plan: Any, data: Sequence[Any], path: Path, crew: Any, checkpoint_every: int | None, as_json: bool, quiet: bool
+) -> int:
     """Train and keep, then print, then draw; return the exit code."""
-    from gradlab.lab.runs import RunFolder, free_folder
+    from gradlab.lab.runs import RunFolder
 
-    with RunFolder(out or free_folder(stem), plan) as folder:
-        results = _train(plan, data, folder, quiet)
-        verdicts = _judge(plan, results)
-        summary = folder.finish(results, verdicts)
+    with RunFolder(path, plan) as folder:
+        if folder.begun and not quiet:
+            print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
+        try:
+            found = _train(plan, data, folder, crew, checkpoint_every, quiet)
+            results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
+            summary = folder.finish(results, _judge(plan, results))
+            code = _show(summary, as_json)
+            if not found.interrupted:
+                _draw(path)
+                if not found.failures:
+                    folder.done()
+                    return code
+                for name, error in found.failures.items():
+                    print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
+                return FAILED
+        except KeyboardInterrupt:
+            pass
+    on = shlex.quote(str(path))
+    print(
+        f"gradlab: interrupted; what was recorded is in {path}; go on with: gradlab run --resume {on}", file=sys.stderr
+    )
+    return INTERRUPTED
+
+
+def _show(summary: dict[str, Any], as_json: bool) -> int:
+    """Print what a run found; return its exit code."""
     if as_json:
         print(json.dumps(summary, allow_nan=False))
     else:
         for line in _report(summary, _terminal_width()):
             print(line)
     sys.stdout.flush()
-    for result in results:
-        if result.diverged:
-            print(f"gradlab: {result.experiment.name}: {result.diverged}", file=sys.stderr)
-    if any(result.interrupted for result in results):
-        print(f"gradlab: interrupted; what was recorded is in {folder.path}", file=sys.stderr)
-        return INTERRUPTED
-    _draw(folder.path)
-    if any(result.diverged for result in results):
+    diverged = {name: v["diverged"] for name, v in summary["variants"].items() if v["diverged"]}
+    for name, reason in diverged.items():
+        print(f"gradlab: {name}: {reason}", file=sys.stderr)
+    if diverged:
         return FAILED
-    return DONE if all(verdict.holds for verdict in verdicts) else CLAIM_FAILED
+    return DONE if all(e["holds"] for e in summary["expectations"]) else CLAIM_FAILED
 
 
-def _train(plan: Any, data: Sequence[Any], folder: Any, quiet: bool) -> list[Any]:
-    """Run the experiments one after another, until the end or an interrupt."""
+def _show_again(folder: Path, as_json: bool) -> int:
+    """Print what a run that is done found; return the code that it exited with."""
+    from gradlab.lab.runs import read_summary
+    from gradlab.lab.store import StoreError
+
+    try:
+        return _show(read_summary(folder), as_json)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
+
+
+def _named(error: BaseException) -> str:
+    """Say why an experiment has no result, in a line."""
+    from gradlab.lab.store import StoreError
+    from gradlab.lab.sweep import WorkerDiedError
+
+    if isinstance(error, OSError):
+        return _reason(error)
+    text = next(iter(str(error).splitlines()), "")
+    return text if isinstance(error, StoreError | WorkerDiedError) else f"{type(error).__name__}: {text}"
+
+
+def _train(plan: Any, data: Sequence[Any], folder: Any, crew: Any, checkpoint_every: int | None, quiet: bool) -> Any:
+    """Carry out the experiments, until the end or an interrupt."""
     from threadpoolctl import threadpool_limits
 
-    from gradlab.lab.experiment import run
+    from gradlab.lab.sweep import carry_out_all
 
-    results: list[Any] = []
-    with threadpool_limits(1), _progress(plan, data, quiet) as advance:  # products this small are slower in threads
+    with threadpool_limits(1), _progress(plan, data, crew, quiet) as bar:  # products this small are slower in threads
 
         def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
             folder.epoch(experiment, epoch, seeds, numbers)
-            advance(experiment, epoch)
+            bar.set_description_str(experiment.name, refresh=False)
+            bar.update(epoch > 0)
 
-        for experiment, dataset in zip(plan.experiments, data, strict=True):
-            results.append(run(experiment, dataset, on_epoch))
-            if results[-1].interrupted:
-                break
-    return results
+        def on_done(name: str) -> None:
+            if not crew.here:
+                bar.update(1)
+
+        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done)
 
 
 def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
@@ -238,9 +381,8 @@ def _draw(folder: Path) -> None:
         print(f"gradlab: {folder}: the figures could not be drawn: {error}", file=sys.stderr)
 
 
-@contextmanager
-def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
-    """Show a bar over the epochs of all experiments; silent off a terminal."""
+def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
+    """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
     from tqdm import tqdm
 
     from gradlab.lab.experiment import replicas_at_once
@@ -248,14 +390,13 @@ def _progress(plan: Any, data: Sequence[Any], quiet: bool) -> Iterator[Any]:
     def groups(experiment: Any, dataset: Any) -> int:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
-    total = sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True))
-    with tqdm(total=total, disable=True if quiet else None, unit="epoch", dynamic_ncols=True, leave=False) as bar:
-
-        def advance(experiment: Any, epoch: int) -> None:
-            bar.set_description_str(experiment.name, refresh=False)
-            bar.update(epoch > 0)
-
-        yield advance
+    total, unit = len(plan.experiments), "run"
+    if crew.here:
+        total, unit = (
+            sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
+            "epoch",
+        )
+    return tqdm(total=total, disable=True if quiet else None, unit=unit, dynamic_ncols=True, leave=False)
 
 
 # --- printing ------------------------------------------------------------------------------------------------------
@@ -271,19 +412,7 @@ def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
     n = max((len(v["seeds"]) for v in summary["variants"].values()), default=0)
     yield f"{summary['title']} ({n} seed{'s' * (n != 1)}{'; means with 95 % intervals' if n > 1 else ': no intervals'})"
     yield ""
-    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
-    rows = [
-        [
-            name,
-            _with_interval(v.get("test_accuracy"), ".3f"),
-            _with_interval(v.get("train_loss"), ".4f"),
-            _median(v.get("gradient_ratio")),
-            _median(v.get("final_gradient_ratio")),
-            f"{v['seconds']:.1f}",
-        ]
-        for name, v in summary["variants"].items()
-    ]
-    yield from _table([header, *rows], width)
+    yield from _table(_rows_of(summary["variants"]), width)
     yield ""
     for name, v in summary["variants"].items():
         if v["underflow"] > 0.0:
@@ -294,6 +423,22 @@ def _report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
             yield f"{'HOLDS' if e['holds'] else 'FAILS'}  {e['variant']}: expected {e['bound']}, measured {measured}"
         yield ""
     yield f"results and figures: {summary['run_dir']}"
+
+
+def _rows_of(variants: dict[str, Any]) -> list[list[str]]:
+    """Return a header, and a row for each experiment."""
+    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
+    return [header] + [
+        [
+            name,
+            _with_interval(v.get("test_accuracy"), ".3f"),
+            _with_interval(v.get("train_loss"), ".4f"),
+            _median(v.get("gradient_ratio")),
+            _median(v.get("final_gradient_ratio")),
+            f"{v['seconds']:.1f}",
+        ]
+        for name, v in variants.items()
+    ]
 
 
 def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
@@ -318,6 +463,116 @@ def _with_interval(measure: dict[str, Any] | None, digits: str) -> str:
 
 def _median(measure: dict[str, Any] | None) -> str:
     return "-" if measure is None or measure["median"] is None else f"{measure['median']:.2g} (median)"
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that is done.")],
+    table: Annotated[Path, typer.Argument(metavar="CSV", help="A table with the columns that the run was trained on.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; by default to standard output.")] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Each class's probability, in place of the class.")] = False,
+    variant: Annotated[str | None, typer.Option(help="Whose network; needed if the run has several variants.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed's; by default the one of median test accuracy.")] = None,
+) -> None:
+    """Use a network that a run has trained: a line for each row of a table, prepared as the training data were.
+
+    Columns are matched by name, in any order; data sets without names of their own have x0, x1, and so on. Exits with 2
+    for a mistake in the table or the arguments, and 1 if the run is not done or damaged.
+    """
+    import csv
+
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.files import whole_or_not_at_all
+
+    with _mistakes_named(), threadpool_limits(1):  # as the run was trained
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(_predictions(folder, table, proba, variant, seed))
+        if out is None:
+            print(text.getvalue(), end="")
+            return
+        with whole_or_not_at_all(out) as file:
+            file.write(text.getvalue().encode())
+
+
+def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, seed: int | None) -> Iterator[list[Any]]:
+    """Yield a header, and what the network says of each row."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.models import load_models
+    from gradlab.lab.store import StoreError
+    from gradlab.nn.checks import not_one_of
+
+    if not (folder / "DONE").exists():
+        run_first = f"go on with: gradlab run --resume {shlex.quote(str(folder))}"
+        known = (folder / "config.toml").exists()
+        raise StoreError(folder, f"this run is not done; {run_first}" if known else "this is no folder of a run")
+    models = load_models(folder / "model.safetensors")
+    if variant is None and len(models) > 1:
+        raise ConfigError([f"--variant: missing; the run has {', '.join(models)}"])
+    name = next(iter(models)) if variant is None else variant
+    if name not in models:
+        raise ConfigError([f"--variant: {not_one_of(name, models)}"])
+    model = models[name]
+    try:
+        network = model.trained(seed)
+    except ValueError as error:
+        raise ConfigError([f"{'--seed' if seed is not None else name}: {error}"]) from None
+    try:
+        x = model.read(str(table))
+    except ValueError as error:
+        raise ConfigError([str(error).removeprefix("path: ")]) from None
+    if proba:
+        yield list(model.classes)
+        yield from ([1.0 - p, p] for p in network.predict_proba(x)[:, 0].astype(float).tolist())
+    else:
+        yield ["class"]
+        yield from ([model.classes[int(positive)]] for positive in network.decision_function(x)[:, 0] > 0.0)
+
+
+@app.command()
+def collect(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, done or under way.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the table; by default DIR.")] = None,
+) -> None:
+    """Gather what runs have found into one table, a line for each experiment and seed, and draw it against each key.
+
+    Writes collected.csv, collected.parquet if pyarrow is installed, and figures. Says which experiments have no result
+    yet. Exits with 2 for a mistake in the arguments, and 1 if there is nothing to gather or a file is damaged.
+    """
+    from gradlab.lab import collect as lab
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.store import StoreError
+
+    with _mistakes_named():
+        if len({folder.resolve().name for folder in folders}) < len(folders):
+            raise ConfigError(["DIR: each needs a name of its own, which tells the runs apart in the table"])
+        if out is None and len(folders) > 1:
+            raise ConfigError(["--out: missing; name the folder for the table of several runs"])
+        out = out or folders[0]
+        found = lab.collect([folder.resolve() for folder in folders])
+        for folder, names in found.missing.items():
+            shown = ", ".join(names[:3]) + ", …" * (len(names) > 3)
+            print(f"gradlab: {folder}: {len(names)} without a result yet: {shown}", file=sys.stderr)
+        if not found.rows:
+            raise StoreError(folders[0], "there is no result yet")
+        out.mkdir(parents=True, exist_ok=True)
+        files = lab.save_table(found.rows, out)
+        for line in _table(_rows_of(found.entries), _terminal_width()):
+            print(line)
+        files += _drawn(found.entries, out)
+        print()
+        print(f"{len(found.rows)} lines in {', '.join(map(str, files))}")
+
+
+def _drawn(entries: dict[str, Any], out: Path) -> list[Path]:
+    """Draw the sweeps; what keeps one from being drawn costs no table."""
+    from gradlab.lab.figures import draw_sweeps
+
+    try:
+        return draw_sweeps(entries, out)
+    except (ValueError, RuntimeError) as error:
+        print(f"gradlab: {out}: the figures could not be drawn: {error}", file=sys.stderr)
+        return []
 
 
 @app.command()

@@ -8,7 +8,7 @@ import re
 import reprlib
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -84,6 +84,27 @@ def count_csv(path: str, target: str) -> tuple[int, int]:
         return sum(1 for _ in rows), len(columns) - 1
 
 
+def read_features(path: str, names: Sequence[str]) -> np.ndarray:
+    """Read the columns of a CSV that have these names, and no others, in this order: numbers (n, d).
+
+    Raises
+    ------
+    ValueError
+        Naming the file, and where and what is wrong; for columns that are missing, or too many, naming them.
+    """
+    numbers = array("d")
+    with _opened(path) as file:
+        columns, rows = _header(path, file, lambda columns: _check_same(path, names, columns))
+        places = [columns.index(name) for name in names]
+        for line, row in _body(path, rows, len(columns)):
+            for place in places:
+                try:
+                    numbers.append(_number(row[place]))
+                except ValueError as error:
+                    raise _fault(path, f"{error}", line, columns[place]) from None
+    return np.frombuffer(numbers).reshape(-1, len(names))
+
+
 def _fault(path: str, what: str, line: int | None = None, column: str | None = None, key: str = "path") -> ValueError:
     """Make the error that says where in a file something is wrong."""
     where = "" if line is None else f", line {line}"
@@ -95,14 +116,43 @@ def _fault(path: str, what: str, line: int | None = None, column: str | None = N
 def _opened_table(path: str, target: str) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """Open a CSV file: the names of its columns, and its rows, each with the line that it begins on."""
     with _opened(path) as file:
-        lines = _lines(path, file)
-        first = next(lines, "")
-        rows = _rows(path, chain([first], lines))
-        try:
-            columns = _columns(path, target, first, next(rows)[1])
-        except ValueError as error:
-            raise ValueError(f"{error}{_separator_hint(first)}") from None
+        columns, rows = _header(path, file, lambda columns: _check_target(path, target, columns))
         yield columns, _body(path, rows, len(columns))
+
+
+def _header(
+    path: str, file: TextIO, check: Callable[[list[str]], None]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Read the names of the columns; return them, and the rows that follow, each with the line that it begins on."""
+    lines = _lines(path, file)
+    first = next(lines, "")
+    rows = _rows(path, chain([first], lines))
+    try:
+        columns = _columns(path, first, next(rows)[1])
+        check(columns)
+    except ValueError as error:
+        raise ValueError(f"{error}{_separator_hint(first)}") from None
+    return columns, rows
+
+
+def _check_target(path: str, target: str, columns: list[str]) -> None:
+    """Refuse a table without the column of the classes, or with nothing else."""
+    if target not in columns:
+        raise _fault(path, not_one_of(target, _nearest(target, columns)), 1, key="target")
+    if len(columns) == 1:
+        raise _fault(path, "there is no other column; at least one feature is needed", 1, target)
+
+
+def _check_same(path: str, names: Sequence[str], columns: list[str]) -> None:
+    """Refuse a table with other columns than these, in whatever order."""
+    wanted, given = set(names), set(columns)
+    for fault, these in (
+        ("the trained network needs", [name for name in names if name not in given]),
+        ("the trained network does not know", [name for name in columns if name not in wanted]),
+    ):
+        if these:
+            shown = ", ".join(map(reprlib.repr, these[:_MOST_NAMES_SHOWN])) + ", …" * (len(these) > _MOST_NAMES_SHOWN)
+            raise _fault(path, f"{fault} {'a column' if len(these) == 1 else f'{len(these)} columns'}: {shown}", 1)
 
 
 def _opened(path: str) -> TextIO:
@@ -143,7 +193,7 @@ def _rows(path: str, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         raise _fault(path, f"it is not CSV: {error}", line) from None
 
 
-def _columns(path: str, target: str, first: str, header: list[str]) -> list[str]:
+def _columns(path: str, first: str, header: list[str]) -> list[str]:
     """Return the names of the columns, once they are all right."""
     if not first:
         raise _fault(path, "the file is empty; a header and rows are expected")
@@ -158,10 +208,6 @@ def _columns(path: str, target: str, first: str, header: list[str]) -> list[str]
             raise _fault(path, f"column {number} of {len(columns)} has no name; every column needs one", 1)
         if (before := first_with.setdefault(name, number)) < number:
             raise _fault(path, f"columns {before} and {number} have the same name; each needs its own", 1, name)
-    if target not in columns:
-        raise _fault(path, not_one_of(target, _nearest(target, columns)), 1, key="target")
-    if len(columns) == 1:
-        raise _fault(path, "there is no other column; at least one feature is needed", 1, target)
     return columns
 
 

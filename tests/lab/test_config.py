@@ -110,6 +110,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ("network.dept = 2", "network.dept: unknown key: 'dept' is not one of depth,"),
         ("netwrk.depth = 2", "netwrk: unknown key: 'netwrk' is not one of title, seeds,"),
         ("network = 2", "network: 2 is not a table"),
+        ('network."de\\npth" = 2', "network.de\\npth: unknown key: 'de\\npth' is not one of depth,"),
         ("network.width = [4, 5]\nnetwork.depth = 3", "network.width: 2 widths for a depth of 3"),
         ('network.activation = ["relu"]\nnetwork.depth = 3', "network.activation: 1 activations for a depth of 3"),
         ("network.width = []", "network.width: [] is not a list of 1 to 1000 entries"),

@@ -4,7 +4,7 @@ import pytest
 from gradlab.lab import experiment as lab
 from gradlab.lab.config import load_config
 from gradlab.lab.figures import draw
-from gradlab.lab.runs import RunFolder, free_folder, read_arrays, read_history, read_summary
+from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
 
 SMALL = """
 seeds = 3
@@ -110,17 +110,28 @@ def run_into(folder, tmp_path, text=""):
     results = []
     with RunFolder(folder, config) as run:
         for experiment in config.experiments:
-            results.append(lab.run(experiment, lab.load_data(experiment), run.epoch))
+            results.append(carry_out(experiment, lab.load_data(experiment), folder, None, run.epoch))
         verdicts = [lab.judge(c, r) for c in config.expectations for r in results]
         summary = run.finish(results, verdicts)
+        run.done()
     return results, summary
+
+
+def test_the_bytes_on_disk_are_foreseen(tmp_path):
+    config = configured(tmp_path, 'probe.every = "step"\nnetwork.dtype = "float32"\nnetwork.batch_norm = true')
+    (experiment,) = config.experiments
+    with RunFolder(tmp_path / "run", config) as folder:
+        folder.finish([carry_out(experiment, lab.load_data(experiment), folder.path)], [])
+    kept = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
+    assert 0.7 < lab.estimate(experiment).kept / kept < 1.4
 
 
 def test_the_folder_holds_what_was_found(tmp_path):
     (result,), summary = run_into(tmp_path / "run", tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.toml", "metrics.jsonl", "flow.npz", "model.safetensors", "boundary.npz", "summary.json"
+        "config.toml", "environment.json", "metrics.jsonl", "results", "flow.npz", "model.safetensors", "boundary.npz",
+        "summary.json", "DONE",
     }  # fmt: skip
     assert read_summary(tmp_path / "run") == summary
     history = read_history(tmp_path / "run")["small"]
@@ -187,3 +198,54 @@ def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):
     files = draw(tmp_path / "run")
     assert {f.stem for f in files} == wanted | {"gradient_by_layer", "gradient_over_time", "learning_curves", "sigmoid"}
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
+
+
+@pytest.mark.parametrize(
+    "every, limit, batch_size, stride",
+    [
+        ("step", 2000, 16, 1),  # 3 batches of the training part's 45 rows, 7 epochs: 21 steps
+        ("step", 21, 16, 1),
+        ("step", 20, 16, 2),
+        ("step", 2, 16, 11),
+        (2, 11, 16, 2),
+        (2, 10, 16, 4),
+        ("epoch", 8, 16, 1),  # the first step, and the ends of 7 epochs
+        ("epoch", 7, 16, 2),
+        ("epoch", 2, 16, 7),
+        ("epoch", 8, 64, 1),  # the first step is the only one of its epoch
+        ("epoch", 4, 64, 3),
+        ("epoch", 3, 64, 4),
+    ],
+)
+def test_no_more_is_recorded_than_the_limit(every, limit, batch_size, stride, tmp_path):
+    text = f"""
+        data.n_samples = 60
+        training.epochs = 7
+        training.batch_size = {batch_size}
+        probe.every = {every!r}
+        probe.limit = {limit}
+    """
+    (tmp_path / "long.toml").write_text(text, encoding="utf-8")
+    (experiment,) = load_config(tmp_path / "long.toml").experiments
+    result = lab.run(experiment, lab.load_data(experiment))
+    steps, batches = result.flow["step"], -(-45 // batch_size)
+    wanted = range(0, 7 * batches, stride)
+    if every == "epoch":  # counted from the last
+        wanted = sorted({0, *range(7 * batches - 1, -1, -stride * batches)} - ({-1} if batches > 1 else set()))
+    assert list(steps) == list(wanted)
+    assert len(steps) <= limit
+    assert lab.estimate(experiment).recording.count == len(steps)
+    assert bool(lab.estimate(experiment).recording.thinned) == (stride > (every if isinstance(every, int) else 1))
+
+
+def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
+    sizes = []
+    for epochs in (10_000, 100_000):
+        (tmp_path / "long.toml").write_text(f'training.epochs = {epochs}\nprobe.every = "step"', encoding="utf-8")
+        (experiment,) = load_config(tmp_path / "long.toml").experiments
+        sizes.append(lab.estimate(experiment))
+    first, second = (size.recording for size in sizes)
+    assert first.count <= 2000
+    assert second.count <= 2000
+    assert second.stride == 10 * first.stride
+    assert sizes[1].bytes - sizes[0].bytes == 8 * len(lab.HISTORY) * 90_000  # the losses of each epoch

@@ -1,6 +1,6 @@
 """The recorder takes the probes along a training, and keeps what each says of each layer at each step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,8 @@ class FlowRecorder:
         self._weights: Weights
         self._activations: Activations | None = None
         self._copy: np.ndarray | None = None  # of the parameters after a step:
-        self._copied_after: tuple[np.ndarray, int] | None = None  # of which training, by its first ones, and its index
+        # of which training, by its first ones (None: the one that is continued), and its index
+        self._copied_after: tuple[np.ndarray | None, int] | None = None
         self.layers: tuple[str, ...] = ()
 
     def __call__(self, step: Step) -> None:
@@ -123,7 +124,8 @@ class FlowRecorder:
         if self._copied_after is None:
             return None
         training, index = self._copied_after
-        return self._copy if training is step.initial_params and index == step.index - 1 else None
+        goes_on = training is None or training is step.initial_params
+        return self._copy if goes_on and index == step.index - 1 else None
 
     def _keep(self, step: Step) -> None:
         """Copy the parameters: the next step may be one that is recorded."""
@@ -131,6 +133,24 @@ class FlowRecorder:
             self._copy = np.empty_like(step.network.params)
         np.copyto(self._copy, step.network.params)
         self._copied_after = step.initial_params, step.index
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copy what was recorded, as arrays by name: `table`, and the copy of the parameters if one is kept.
+
+        It is empty before the first record. Together with `Step.state` it is all that a recorded training depends on.
+        """
+        kept = self.table() if self._steps else {}
+        if self._copy is not None and self._copied_after is not None:
+            kept |= {"copy": self._copy.copy(), "copied_after": np.array(self._copied_after[1])}
+        return kept
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on recording from what `state` gave: the next step is one of `train` with ``start=``."""
+        self._steps = list(zip(state["step"].tolist(), state["epoch"].tolist(), strict=True)) if state else []
+        for name, record in self._records.items():
+            record[:] = list(state[name]) if state else []
+        if "copy" in state:
+            self._copy, self._copied_after = state["copy"].copy(), (None, int(state["copied_after"]))
 
     def layers_of(self, name: str) -> tuple[str, ...]:
         """Return the names of the layers of one recorded quantity, the second axis of its table.
@@ -160,6 +180,5 @@ class FlowRecorder:
             raise ValueError("no step was recorded: call the recorder with the steps of train")
         table = {"step": np.array([i for i, _ in self._steps]), "epoch": np.array([e for _, e in self._steps])}
         for name, records in self._records.items():
-            stacked = np.stack(records)
-            table[name] = stacked.reshape(*stacked.shape[:2], -1)
+            table[name] = np.stack([record.reshape(len(record), -1) for record in records])
         return table

@@ -51,8 +51,13 @@ class ConfigError(ValueError):
     """A configuration that cannot be run: one line a mistake, naming file, key, what was given and what is allowed."""
 
     def __init__(self, problems: Sequence[str]):
-        self.problems = list(problems)
-        super().__init__("\n".join(problems))
+        self.problems = [_on_a_line(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
+
+
+def _on_a_line(text: str) -> str:
+    """Escape what would end the line or not be seen: a key of TOML may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # --- what a value may be -------------------------------------------------------------------------------------------
@@ -253,9 +258,10 @@ class TrainingConfig(_Table):
 
 
 class ProbeConfig(_Table):
-    """How often the gradient flow is recorded."""
+    """How often the gradient flow is recorded, and how often at most."""
 
     every: Annotated[str | int, _field(_every)] = "epoch"
+    limit: Annotated[int, _field(_whole(2, 1_000_000))] = 2000
 
 
 class Expectation(_Table):
@@ -381,7 +387,8 @@ def _load(raw: dict[str, Any], path: Path, overrides: Sequence[str], seeds: int 
     config = _build(raw, path.stem, problems)
     if config is None:
         raise ConfigError(problems.lines)
-    return config
+    # Built again from what was resolved, an experiment is the same one whether it is read from here or from there.
+    return _build(copy.deepcopy(config.resolved), path.stem, problems) or config
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -512,6 +519,7 @@ def _build(raw: dict[str, Any], stem: str, problems: _Problems) -> Config | None
     resolved: dict[str, Any] = {"title": title, "seeds": list(top.seeds)}
     for table, model in TABLES.items():
         resolved[table] = model.model_validate(base[table]).model_dump(exclude_none=True, mode="json", warnings=False)
+    resolved["variants"] = [{"name": _as_label(stem)}]
     resolved |= {key: copy.deepcopy(raw[key]) for key in ("variants", "sweep", "expect") if key in raw}
     _spell_out(resolved, experiments)
     return Config(title=title, experiments=experiments, expectations=tuple(expectations), resolved=resolved)

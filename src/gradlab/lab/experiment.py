@@ -1,29 +1,32 @@
 """One experiment: its data, the replicas of one variant trained on them, and what was recorded."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import numpy as np
 
 from gradlab.datasets import Dataset, load, shape
-from gradlab.flow.probes import FlowRecorder
+from gradlab.flow.probes import FlowRecorder, Weights
 from gradlab.flow.statistics import mean_interval
 from gradlab.lab.config import MEASURES, Expectation, Experiment, NetworkConfig, TrainingConfig
+from gradlab.lab.store import Declared
 from gradlab.nn import schedules
 from gradlab.nn.architectures import mlp
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError
 from gradlab.nn.network import ROWS_AT_ONCE, Network
 from gradlab.nn.optimizers import OPTIMIZERS, AdamW, Optimizer
-from gradlab.nn.stopping import early_stopping
-from gradlab.nn.training import DivergenceError, Step, train
+from gradlab.nn.stopping import early_stopping, stopping_shapes
+from gradlab.nn.training import DivergenceError, State, Step, state_shapes, train
 
 CACHE = 4_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
+LOGGED = 22  # characters of a number in the log
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
 RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
-HISTORY = ("running_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "running_loss")
 
 OnEpoch = Callable[[Experiment, int, Sequence[int], Mapping[str, np.ndarray]], None]
 
@@ -35,6 +38,10 @@ class Result:
     Attributes
     ----------
     experiment : Experiment
+    features, classes : tuple of str
+        What the data's columns are called, and their classes.
+    mean, scale : ndarray (d,)
+        What the columns were standardised by.
     layers : tuple of str
         The weight matrices whose gradient was recorded.
     flow : dict of ndarray
@@ -49,6 +56,9 @@ class Result:
         the test part's ``points`` and ``labels``.
     median_seed : int
         The seed whose test accuracy is the median of all.
+    history : list of dict of ndarray
+        For each group of seeds that were trained side by side, in their order: the numbers `HISTORY` (epochs, seeds),
+        first those before training.
     seconds : float
     diverged : str
         What `DivergenceError` said, else empty.
@@ -57,12 +67,17 @@ class Result:
     """
 
     experiment: Experiment
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
     layers: tuple[str, ...] = ()
     flow: dict[str, np.ndarray] = field(default_factory=dict)
     final: dict[str, np.ndarray] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     boundary: dict[str, np.ndarray] = field(default_factory=dict)
     median_seed: int = -1
+    history: list[dict[str, np.ndarray]] = field(default_factory=list)
     seconds: float = 0.0
     diverged: str = ""
     interrupted: bool = False
@@ -71,10 +86,10 @@ class Result:
 # --- from names to objects -----------------------------------------------------------------------------------------
 
 
-def build_network(network: NetworkConfig, data: Dataset, seed: int | Sequence[int]) -> Network:
-    """Make the configured network for some data, its parameters drawn with one seed or with several."""
+def build_network(network: NetworkConfig, data: Dataset | int, seed: int | Sequence[int]) -> Network:
+    """Make the configured network for some data, or number of features, its parameters drawn with a seed or several."""
     layers = mlp(
-        [data.x_train.shape[1], *network.widths, 1],
+        [data if isinstance(data, int) else data.x_train.shape[1], *network.widths, 1],
         network.activation,
         network.weight_init,
         gain=network.gain,
@@ -128,15 +143,82 @@ def load_data(experiment: Experiment) -> Dataset:
     )
 
 
+# --- how much is recorded ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Which steps of an experiment are recorded: one in `stride`, or the first and the last of one epoch in `stride`.
+
+    Epochs are counted from the last, so that the end of training is always among them.
+
+    Attributes
+    ----------
+    by_epoch : bool
+    stride, asked : int
+        Of steps or epochs; `asked` is what ``probe.every`` says, `stride` a multiple of it that ``probe.limit`` allows.
+    epochs : int
+    count : int
+        How many steps are recorded, unless training ends early.
+    """
+
+    by_epoch: bool
+    stride: int
+    asked: int
+    epochs: int
+    count: int
+
+    def wants(self, step: Step) -> bool:
+        """Whether a step is one of those recorded."""
+        if self.by_epoch:
+            return step.index == 0 or (step.ends_epoch and (self.epochs - 1 - step.epoch) % self.stride == 0)
+        return step.index % self.stride == 0
+
+    @property
+    def thinned(self) -> str:
+        """What is recorded in place of what was asked for; empty if it is that."""
+        if self.stride == self.asked:
+            return ""
+        unit = "epoch" if self.by_epoch else "step"
+        asked = f"every {unit}" if self.asked == 1 else f"one {unit} in {self.asked}"
+        return f"one {unit} in {self.stride} is recorded, not {asked}, which would be more than probe.limit allows"
+
+
+def recording(experiment: Experiment, n_train: int) -> Recording:
+    """Choose which steps are recorded, before any is taken: no more than ``probe.limit``, however long training is."""
+    every, limit, epochs = experiment.probe.every, experiment.probe.limit, experiment.training.epochs
+    batches = math.ceil(n_train / experiment.training.batch_size)
+    if every == "epoch":
+        stride = math.ceil(epochs / (limit - 1))
+        first = batches > 1 or (epochs - 1) % stride > 0  # whether the first step is not the last of such an epoch
+        return Recording(True, stride, 1, epochs, math.ceil(epochs / stride) + first)
+    asked, steps = 1 if every == "step" else int(every), batches * epochs
+    stride = asked * math.ceil(math.ceil(steps / asked) / limit)
+    return Recording(False, stride, asked, epochs, math.ceil(steps / stride))
+
+
 # --- how large it will be ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Size:
-    """What an experiment will take: parameters of one network, and bytes of memory."""
+    """What an experiment will take.
+
+    Attributes
+    ----------
+    parameters : int
+        Of one network.
+    bytes : int
+        Of memory, while it runs.
+    kept : int
+        Bytes on disk at the end, without figures.
+    recording : Recording
+    """
 
     parameters: int
     bytes: int
+    kept: int
+    recording: Recording
 
 
 def estimate(experiment: Experiment) -> Size:
@@ -144,23 +226,38 @@ def estimate(experiment: Experiment) -> Size:
     n_samples, n_features = shape(experiment.data.name, **experiment.data.options)
     network, training, seeds = experiment.network, experiment.training, len(experiment.seeds)
     widths = [n_features, *network.widths, 1]
-    norms = 2 * sum(network.widths) if network.batch_norm else 0
-    parameters = sum((a + 1) * b for a, b in itertools.pairwise(widths)) + norms
+    parameters = count_parameters(network, n_features)
     row = sum(widths) + sum(network.widths) * (1 + network.batch_norm + bool(network.dropout) + network.residual)
     batch = min(training.batch_size, n_samples)
     trained = 4 * (batch + n_samples % batch)  # rows of tape, deltas, derivatives and what comes in between, for full
     # batches and the last one
     predicted = 2 * 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
     drawn = 2 * 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
-    steps = -(-n_samples // batch) * training.epochs
-    records = {"epoch": training.epochs + 1, "step": steps}.get(str(experiment.probe.every))
-    records = records or -(-steps // int(experiment.probe.every))
+    recorded = recording(experiment, _n_train(experiment, n_samples))
     together = min(seeds, replicas_at_once(experiment, n_samples, n_features))
-    numbers = together * (6 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
+    numbers = together * (12 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
     numbers += drawn * row + seeds * (
-        parameters + len(RECORDED) * records * (len(widths) - 1) + training.epochs * len(HISTORY)
+        parameters + len(RECORDED) * recorded.count * (len(widths) - 1) + training.epochs * len(HISTORY)
     )
-    return Size(parameters, np.dtype(network.dtype).itemsize * numbers + 8 * 4 * n_samples * n_features)
+    width = np.dtype(network.dtype).itemsize
+    kept = width * (seeds * parameters + GRID**2 * (n_features == 2))
+    kept += 8 * seeds * (len(RECORDED) * recorded.count * (len(widths) - 1) + (training.epochs + 1) * len(HISTORY))
+    kept = 2 * kept + LOGGED * seeds * (training.epochs + 1) * len(HISTORY)  # of each experiment, of all, and the log
+    return Size(parameters, width * numbers + 8 * 4 * n_samples * n_features, kept, recorded)
+
+
+def _n_train(experiment: Experiment, n_samples: int) -> int:
+    """Count the samples of the training part, rounded as scikit-learn does."""
+    n_train = n_samples - math.ceil(experiment.data.test_fraction * n_samples)
+    if experiment.training.patience:
+        n_train -= math.ceil(experiment.data.validation_fraction * n_train)
+    return n_train
+
+
+def count_parameters(network: NetworkConfig, n_features: int) -> int:
+    """Count the parameters of a network from its configuration alone."""
+    norms = 2 * sum(network.widths) if network.batch_norm else 0
+    return sum((a + 1) * b for a, b in itertools.pairwise([n_features, *network.widths, 1])) + norms
 
 
 def replicas_at_once(experiment: Experiment, n_samples: int, n_features: int) -> int:
@@ -179,7 +276,22 @@ def replicas_at_once(experiment: Experiment, n_samples: int, n_features: int) ->
 # --- running it ----------------------------------------------------------------------------------------------------
 
 
-def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None) -> Result:
+class Keeper(Protocol):
+    """Keeps what an experiment needs to go on, where the end of a process does not reach it."""
+
+    def load(
+        self, declare: Callable[[dict[str, Any]], Declared]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """Return what was saved last, if it is as declared; None if nothing was."""
+
+    def due(self, epoch: int) -> bool:
+        """Say, at the end of an epoch, counted from 1, whether to save."""
+
+    def save(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Save, in place of what was saved before."""
+
+
+def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None, keeper: Keeper | None = None) -> Result:
     """Train every seed of an experiment, and record it.
 
     Parameters
@@ -188,49 +300,232 @@ def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None) 
     data : Dataset
         From `load_data`.
     on_epoch : callable, optional
-        Called with the experiment, the epoch (0 before training), the seeds trained together, and their numbers.
+        Called with the experiment, the epoch (0 before training), the seeds trained together, and their numbers; also
+        for the epochs that were kept. The numbers of the epoch in which training diverged are nan.
+    keeper : Keeper, optional
+        If it has something, the experiment goes on from there, to the same numbers as without a break. Interrupted, it
+        is given the state after the last whole epoch.
 
     Returns
     -------
     Result
-        If training diverged: what was recorded until then, and why it ended.
+        If training diverged or was interrupted: what was recorded until then, and why it ended.
     """
-    started = time.perf_counter()
-    together = replicas_at_once(experiment, *data.x_train.shape)
-    groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
-    result = Result(experiment)
-    parts: list[_Part] = []
-    for seeds in groups:
-        network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
-        recorder = FlowRecorder(experiment.probe.every, RECORDED)
-        ended = False
-        try:
-            for epoch, numbers in _epochs(experiment, data, network, recorder):
-                if on_epoch is not None:
-                    on_epoch(experiment, epoch, seeds, numbers)
-            ended = True
-        except DivergenceError as error:
-            result.diverged = str(error)
-        except KeyboardInterrupt:
-            result.interrupted = True
-        parts.append(_part(experiment, data, network, recorder, ended))
-        if not ended:
-            break
-    _collect(result, data, parts)
-    result.seconds = time.perf_counter() - started
+    course = _Course(experiment, data, on_epoch or (lambda *_: None))
+    result = Result(experiment, data.feature_names, data.classes, data.mean, data.scale)
+    try:
+        if keeper is not None:
+            course.load(keeper)
+        course.go_on(keeper)
+    except DivergenceError as error:
+        result.diverged = str(error)
+        course.diverge()
+    except KeyboardInterrupt:
+        result.interrupted = True
+        if keeper is not None:
+            course.save(keeper)
+    parts = course.parts
+    if course.training is not None:
+        parts = [*parts, _part(experiment, data, course.training, False)]
+    if parts:
+        _collect(result, data, parts)
+    result.seconds = course.seconds
     return result
 
 
-def _epochs(
-    experiment: Experiment, data: Dataset, network: Network, recorder: FlowRecorder
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Train some seeds; yield each epoch's numbers (seeds,), first those before training."""
-    training = experiment.training
-    loss = build_loss(training)
+class _Training:
+    """Some seeds that are trained side by side, and what is recorded of them.
+
+    Attributes
+    ----------
+    history : list of dict
+        Each epoch's numbers (seeds,), first those before training.
+    kept : tuple, optional
+        What the training needs to go on after its last whole epoch that was not the last of all; how many steps, and
+        how many entries of `history`, were before. None in the first epoch.
+    """
+
+    def __init__(self, experiment: Experiment, data: Dataset, seeds: Sequence[int]):
+        self.seeds = seeds
+        self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
+        self.optimizer = build_optimizer(experiment.training, self.network)
+        self._steps_an_epoch = -(-len(data.x_train) // experiment.training.batch_size)
+        self.recording = recording(experiment, len(data.x_train))
+        self.recorder = FlowRecorder("step", RECORDED)
+        self.history: list[dict[str, np.ndarray]] = []
+        self.kept: tuple[State, int, int] | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what was kept, and what was recorded until then."""
+        if self.kept is None:
+            return {}
+        state, steps, epochs = self.kept
+        table = self.recorder.table()
+        before = table["step"] < steps
+        arrays = {f"state/{name}": array for name, array in state.items()}
+        arrays |= {f"flow/{name}": array[before] for name, array in table.items()}
+        return arrays | {f"history/{name}": array for name, array in _by_name(self.history[:epochs]).items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what gave these arrays."""
+        state, history, flow = (_within(part, arrays) for part in ("state", "history", "flow"))
+        epochs, recorded = len(history["train_loss"]), flow["step"]
+        steps = (epochs - 1) * self._steps_an_epoch
+        if state["epochs"] != epochs - 1:
+            raise ValueError(f"{int(state['epochs'])} epochs were trained, but {epochs - 1} recorded")
+        if recorded[0] != 0 or recorded[-1] >= steps or (np.diff(recorded) <= 0).any():
+            raise ValueError(f"what was recorded is not of the {steps} steps that were trained")
+        self.recorder.restore(flow)
+        self.history = [{name: history[name][i] for name in HISTORY} for i in range(epochs)]
+        self.kept = state, steps, epochs
+
+
+class _Course:
+    """How far an experiment has come: the parts that are done, and the seeds that are being trained."""
+
+    def __init__(self, experiment: Experiment, data: Dataset, on_epoch: OnEpoch):
+        self.experiment, self.data = experiment, data
+        together = replicas_at_once(experiment, *data.x_train.shape)
+        self.groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
+        self.parts: list[_Part] = []
+        self.training: _Training | None = None
+        self._on_epoch = on_epoch
+        self._started, self._before = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, without the breaks."""
+        return self._before + time.perf_counter() - self._started
+
+    def go_on(self, keeper: Keeper | None) -> None:
+        """Train what is left."""
+        while len(self.parts) < len(self.groups):
+            if self.training is None:
+                self.training = _Training(self.experiment, self.data, self.groups[len(self.parts)])
+            training = self.training
+            for step in _epochs(self.experiment, self.data, training):
+                self._record(training, step)
+                if keeper is not None and step is not None and not step.ends_training:
+                    training.kept = step.state(), step.index + 1, len(training.history)
+                    if keeper.due(step.epoch + 1):
+                        self.save(keeper)
+            self.parts, self.training = [*self.parts, _part(self.experiment, self.data, training, True)], None
+
+    def diverge(self) -> None:
+        """Record that the epoch under way has no numbers."""
+        assert self.training is not None
+        self.training.history.append({name: np.full(len(self.training.seeds), np.nan) for name in HISTORY})
+        self._tell(self.training.seeds, self.training.history[-1:], len(self.training.history) - 1)
+
+    def _record(self, training: _Training, step: Step | None) -> None:
+        """Note an epoch's numbers, or those before training."""
+        numbers = _numbers(training.network, build_loss(self.experiment.training), self.data)
+        running = np.full(len(training.seeds), np.nan) if step is None else np.atleast_1d(step.running_loss)
+        numbers["running_loss"] = running.astype(np.float64)
+        training.history.append(numbers)
+        self._tell(training.seeds, [numbers], len(training.history) - 1)
+
+    def _tell(self, seeds: Sequence[int], history: Sequence[Mapping[str, np.ndarray]], first: int = 0) -> None:
+        for epoch, numbers in enumerate(history, first):
+            self._on_epoch(self.experiment, epoch, seeds, numbers)
+
+    def save(self, keeper: Keeper) -> None:
+        """Hand over all that a later process needs, if there is anything."""
+        training = self.training
+        waiting = self.groups[len(self.parts) :]
+        now = training.arrays() if training is not None and training.seeds in waiting else {}
+        arrays = dict(now)
+        for i, part in enumerate(self.parts):
+            arrays |= {f"{i}/{name}": array for name, array in part.arrays().items()}
+        if arrays:
+            done = [[len(part.history["train_loss"]), len(part.flow["step"])] for part in self.parts]
+            lengths = [len(now["history/train_loss"]), len(now["flow/step"])] if now else None
+            keeper.save({"done": done, "under_way": lengths, "seconds": self.seconds}, arrays)
+
+    def load(self, keeper: Keeper) -> None:
+        """Become what was handed over last, if anything was."""
+        found = keeper.load(self._declare)
+        if found is None:
+            return
+        about, arrays = found
+        self._before = about["seconds"]
+        for i in range(len(about["done"])):
+            self.parts.append(_Part.of(_within(str(i), arrays)))
+            self._tell(self.groups[i], _by_epoch(self.parts[i].history))
+        if about["under_way"] is not None:
+            self.training = _Training(self.experiment, self.data, self.groups[len(self.parts)])
+            self.training.restore(arrays)
+            self._tell(self.training.seeds, self.training.history)
+
+    def _declare(self, about: dict[str, Any]) -> Declared:
+        """Tell what arrays there must be, from how many parts are done and how long their records are."""
+        done, now, seconds = about["done"], about["under_way"], about["seconds"]
+        if about.keys() != {"done", "under_way", "seconds"} or type(seconds) is not float or not 0.0 <= seconds < 1e12:
+            raise ValueError("it does not say how far the experiment has come")
+        if len(done) + (now is not None) > len(self.groups):
+            raise ValueError(f"{len(done)} parts are done, of {len(self.groups)}")
+        one = _Training(self.experiment, self.data, self.groups[0][:1])
+        declared: dict[str, tuple[np.dtype | str, tuple[int | range, ...]]] = {}
+        for i, (lengths, seeds) in enumerate(zip(done, self.groups, strict=False)):
+            shapes = self._records(one, lengths, len(seeds))
+            shapes |= {f"numbers/{name}": ("f8", (len(seeds),)) for name in MEASURES}
+            shapes |= {f"tensors/{n}": (kind, (len(seeds), *s)) for n, (kind, s) in tensor_shapes(one.network).items()}
+            declared |= {f"{i}/{name}": shape for name, shape in shapes.items()}
+        if now is not None:
+            training = _Training(self.experiment, self.data, self.groups[len(done)])
+            state = state_shapes(training.network, training.optimizer)
+            if self.experiment.training.patience:
+                state |= stopping_shapes(training.network)
+            declared |= {f"state/{name}": shape for name, shape in state.items()}
+            declared |= self._records(one, now, len(training.seeds))
+        return declared
+
+    def _records(self, one: _Training, lengths: Any, n_seeds: int) -> dict[str, Any]:
+        """Tell the shapes of what is recorded of some seeds: so many epochs, and so many steps of the flow."""
+        epochs, records = lengths
+        steps = self.experiment.training.epochs * len(self.data.x_train)
+        if not (
+            type(epochs) is type(records) is int
+            and 2 <= epochs <= self.experiment.training.epochs + 1
+            and 1 <= records <= steps
+        ):
+            raise ValueError(f"{lengths!r} are no numbers of epochs and of steps")
+        shapes: dict[str, Any] = {f"history/{name}": ("f8", (epochs, n_seeds)) for name in HISTORY}
+        return shapes | {f"flow/{n}": shape for n, shape in flow_shapes(one.network, records, n_seeds).items()}
+
+
+def blank_network(network: NetworkConfig, n_features: int) -> Network:
+    """Make the configured network with nothing drawn, to be filled, or to see what it is made of."""
+    return build_network(network.model_copy(update={"weight_init": "zeros", "bias_init": "zeros"}), n_features, 0)
+
+
+def fill(network: Network, tensors: Mapping[str, np.ndarray], r: int) -> Network:
+    """Give a network the parameters and running statistics of one of several seeds (seeds, ...)."""
+    for places, vector in ((network.parameters, network.params), (network.states, network.state)):
+        for p in places:
+            vector[p.where] = tensors[p.name][r].ravel()
+    return network
+
+
+def tensor_shapes(network: Network) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Tell type and shape of each parameter and running statistic of one network."""
+    return {p.name: (network.dtype, p.shape) for p in (*network.parameters, *network.states)}
+
+
+def flow_shapes(network: Network, records: int, n_seeds: int) -> dict[str, tuple[np.dtype | str, tuple[int, ...]]]:
+    """Tell type and shape of what is recorded of the flow, at so many steps."""
+    shape = records, len(Weights(network).names), n_seeds
+    shapes: dict[str, tuple[np.dtype | str, tuple[int, ...]]] = dict.fromkeys(("step", "epoch"), ("i8", (records,)))
+    return shapes | {name: (network.dtype if name.endswith("norm") else "f8", shape) for name in RECORDED}
+
+
+def _epochs(experiment: Experiment, data: Dataset, seeds: _Training) -> Iterator[Step | None]:
+    """Train some seeds; yield the last step of each epoch, after None for what was before training."""
+    training, loss, start = experiment.training, build_loss(experiment.training), seeds.kept and seeds.kept[0]
     steps: Iterator[Step] = train(
-        network,
+        seeds.network,
         loss,
-        build_optimizer(training, network),
+        seeds.optimizer,
         data.x_train,
         data.y_train,
         epochs=training.epochs,
@@ -240,27 +535,32 @@ def _epochs(
         l2=training.l2,
         clip_norm=training.clip_norm,
         input_gradient=False,
+        start=start,
     )
     if training.patience:
         steps = early_stopping(
-            steps, lambda trained: evaluate(trained, loss, data.x_valid, data.y_valid)[0], training.patience
+            steps,
+            lambda trained: evaluate(trained, loss, data.x_valid, data.y_valid)[0],
+            training.patience,
+            start=start,
         )
-    yield 0, _numbers(network, loss, data) | {"running_loss": np.full(len(network.seeds), np.nan)}
+    if start is None:
+        yield None
     for step in steps:
-        recorder(step)
+        if seeds.recording.wants(step):
+            seeds.recorder(step)
         if step.ends_epoch:
-            running = {"running_loss": np.atleast_1d(step.running_loss)}
-            yield step.epoch + 1, _numbers(network, loss, data) | running
+            yield step
 
 
 def _numbers(network: Network, loss: Loss, data: Dataset) -> dict[str, np.ndarray]:
     train_loss, train_accuracy = evaluate(network, loss, data.x_train, data.y_train)
     test_loss, test_accuracy = evaluate(network, loss, data.x_test, data.y_test)
     return {
-        "train_loss": np.atleast_1d(train_loss),
-        "train_accuracy": np.atleast_1d(train_accuracy),
-        "test_loss": np.atleast_1d(test_loss),
-        "test_accuracy": np.atleast_1d(test_accuracy),
+        "train_loss": np.array(train_loss, np.float64, ndmin=1),
+        "train_accuracy": np.array(train_accuracy, np.float64, ndmin=1),
+        "test_loss": np.array(test_loss, np.float64, ndmin=1),
+        "test_accuracy": np.array(test_accuracy, np.float64, ndmin=1),
     }
 
 
@@ -276,29 +576,55 @@ class _Part:
     """What is kept of some seeds trained side by side: not their network, whose tape is far larger."""
 
     tensors: dict[str, np.ndarray]
-    layers: tuple[str, ...]
     flow: dict[str, np.ndarray]
     numbers: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything by name."""
+        return {f"{kind}/{name}": array for kind, arrays in vars(self).items() for name, array in arrays.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "_Part":
+        """Put together again what `arrays` gave."""
+        return cls(*(_within(field.name, arrays) for field in fields(cls)))
 
 
-def _part(experiment: Experiment, data: Dataset, network: Network, recorder: FlowRecorder, ended: bool) -> _Part:
+def _part(experiment: Experiment, data: Dataset, training: _Training, ended: bool) -> _Part:
+    network = training.network
     tensors = {p.name: network.params[..., p.where].reshape(-1, *p.shape).copy() for p in network.parameters}
     tensors |= {p.name: network.state[..., p.where].reshape(-1, *p.shape).copy() for p in network.states}
-    flow = recorder.table() if recorder.layers else {}
+    flow = training.recorder.state()
     numbers = _numbers(network, build_loss(experiment.training), data) if ended else {}
     if flow:
         norms = flow["weight_gradient_norm"]
         with np.errstate(divide="ignore", invalid="ignore"):
-            numbers["gradient_ratio"] = norms[0, 0] / norms[0, -1]
+            numbers["gradient_ratio"] = (norms[0, 0] / norms[0, -1]).astype(np.float64)
             if ended:
-                numbers["final_gradient_ratio"] = norms[-1, 0] / norms[-1, -1]
-    return _Part(tensors, recorder.layers, flow, numbers)
+                numbers["final_gradient_ratio"] = (norms[-1, 0] / norms[-1, -1]).astype(np.float64)
+    return _Part(tensors, flow, numbers, _by_name(training.history))
+
+
+def _by_name(history: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Turn the numbers (seeds,) of each epoch into arrays (epochs, seeds)."""
+    return {name: np.stack([numbers[name] for numbers in history]) for name in HISTORY} if history else {}
+
+
+def _by_epoch(history: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Turn arrays (epochs, seeds) into the numbers (seeds,) of each epoch."""
+    return [dict(zip(history, rows, strict=True)) for rows in zip(*history.values(), strict=True)]
+
+
+def _within(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what is named ``PART/…``, without that."""
+    return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
 
 
 def _collect(result: Result, data: Dataset, parts: Sequence[_Part]) -> None:
     """Put the seeds' parts together, in their order; nan stands for what a seed has not."""
     seeds = result.experiment.seeds
-    result.layers = parts[0].layers
+    result.history = [part.history for part in parts if part.history]
+    result.layers = Weights(blank_network(result.experiment.network, data.x_train.shape[1])).names
     longest = max((part.flow for part in parts), key=lambda flow: len(flow.get("step", ())))
     if longest:
         result.flow = {name: longest[name] for name in ("step", "epoch")}
@@ -315,10 +641,7 @@ def _collect(result: Result, data: Dataset, parts: Sequence[_Part]) -> None:
     middle = int(np.argsort(accuracy, kind="stable")[(len(accuracy) - 1) // 2])
     result.median_seed = seeds[middle]
     if data.x_train.shape[1] == 2:
-        network = build_network(result.experiment.network, data, result.median_seed)
-        for places, vector in ((network.parameters, network.params), (network.states, network.state)):
-            for p in places:
-                vector[p.where] = result.tensors[p.name][middle].ravel()
+        network = fill(blank_network(result.experiment.network, 2), result.tensors, middle)
         result.boundary = _boundary(network, data)
 
 

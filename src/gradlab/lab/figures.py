@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from gradlab.files import whole_or_not_at_all
 from gradlab.lab.runs import read_arrays, read_history, read_summary
 from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, short
 from gradlab.nn.activations import Sigmoid
@@ -107,8 +108,48 @@ def draw(folder: Path) -> list[Path]:
             figure = drawing(run)
             if figure is not None:
                 files.append(folder / "figures" / f"{name}.png")
-                figure.savefig(files[-1])
+                with whole_or_not_at_all(files[-1]) as file:
+                    figure.savefig(file, format="png")
     return files
+
+
+def draw_sweeps(entries: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw what changes with each number that the sweeps change, a line for every combination of all else.
+
+    Parameters
+    ----------
+    entries : dict of str to dict
+        What a summary says of each experiment.
+    folder : Path
+        There they are written, into ``figures/``.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    keys = dict.fromkeys(key for entry in entries.values() for key in entry["point"])
+    files = []
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        for key in keys:
+            figure = sweep(Run({"variants": dict(_along(key, entries))}, {}, {}, {}))
+            if figure is not None:
+                (folder / "figures").mkdir(exist_ok=True)
+                files.append(folder / "figures" / f"collected-{key}.png")
+                with whole_or_not_at_all(files[-1]) as file:
+                    figure.savefig(file, format="png")
+    return files
+
+
+def _along(key: str, entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the experiments that set a key, as if it were the only one that a sweep sets."""
+    for name, entry in entries.items():
+        if key in entry["point"]:
+            others = [f"{k.rpartition('.')[2]}={value}" for k, value in entry["point"].items() if k != key]
+            variant = ", ".join([entry["variant"], *others])
+            yield name, entry | {"variant": variant, "point": {key: entry["point"][key]}}
 
 
 def gradient_by_layer(run: Run) -> Figure | None:
@@ -160,7 +201,9 @@ def gradient_over_time(run: Run) -> Figure | None:
     labels = "epoch (0: the first step)" if by_epoch else "step", "layer (1 = next to the input)"
     figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
-        times = np.arange(len(medians[name])) if by_epoch else tables[name]["step"]
+        times = tables[name]["step"]
+        if by_epoch:  # how many epochs were over; an epoch of one step begins and ends with it
+            times = tables[name]["epoch"] + (times > tables[name]["epoch"])
         layers, shown = np.arange(1, medians[name].shape[1] + 1), positive(medians[name]).T
         mesh = ax.pcolormesh(times, layers, shown, norm=scale, cmap="viridis", shading="nearest")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -90,3 +91,27 @@ class Streams:
         for generator, part in zip(self.generators, out.reshape(len(self.generators), -1), strict=True):
             generator.random(dtype=part.dtype.type, out=part)
         return out
+
+    def state(self) -> np.ndarray:
+        """Return where each generator stands, (replicas, 6): NumPy's PCG64 as whole numbers of 64 bits."""
+        return np.array([_words(generator.bit_generator.state) for generator in self.generators], np.uint64)
+
+    def restore(self, state: np.ndarray) -> None:
+        """Put each generator where `state` says that it stood."""
+        for generator, words in zip(self.generators, state.tolist(), strict=True):
+            high, low, high_step, low_step, half, word = words
+            if half > 1 or word >> 32:
+                raise ValueError(f"{words} is no state of a generator")
+            generator.bit_generator.state = {
+                "bit_generator": "PCG64",
+                "state": {"state": high << 64 | low, "inc": high_step << 64 | low_step},
+                "has_uint32": half,
+                "uinteger": word,
+            }
+
+
+def _words(state: Mapping[str, Any]) -> list[int]:
+    """Take the state of a PCG64 apart: where it is and its step, two words each, and half a word not yet used."""
+    position, step = state["state"]["state"], state["state"]["inc"]
+    low = 2**64 - 1
+    return [position >> 64, position & low, step >> 64, step & low, state["has_uint32"], state["uinteger"]]

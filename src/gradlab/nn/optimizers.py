@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Optimizer(ABC):
     t : int
         Steps taken so far.
     """
+
+    averages: tuple[str, ...]  # names of the arrays that are carried from step to step
 
     def __init__(self, learning_rate: float):
         self.learning_rate = real(f"{type(self).__name__}: learning_rate", learning_rate, 0.0, above=True)
@@ -85,6 +87,18 @@ class Optimizer(ABC):
         self._arrays = params, grads
         self._calls = self._list_calls(params, grads)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Copy what the next step depends on besides params and gradients: ``t``, and the averages (..., P)."""
+        return {"t": np.array(self.t), **{name: getattr(self, name).copy() for name in self.averages}}
+
+    def restore(self, params: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
+        """Go on, with params of the same shape as before, from what `state` gave."""
+        self._shape, self._arrays = params.shape, None
+        self._allocate(params)
+        self.t = int(state["t"])
+        for name in self.averages:
+            getattr(self, name)[...] = state[name]
+
     @abstractmethod
     def _allocate(self, params: np.ndarray) -> None:
         """Make the arrays that are kept between steps, shaped and typed like params."""
@@ -114,6 +128,7 @@ class SGD(Optimizer):
     """
 
     momentum = _Setting()
+    averages = ("velocity",)
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
         super().__init__(learning_rate)
@@ -160,6 +175,7 @@ class RMSProp(Optimizer):
     """
 
     decay, epsilon = _Setting(), _Setting()
+    averages = ("mean_square",)
 
     def __init__(self, learning_rate: float = 0.001, decay: float = 0.9, epsilon: float = 1e-8):
         super().__init__(learning_rate)
@@ -215,6 +231,7 @@ class Adam(Optimizer):
     """
 
     beta1, beta2 = _Setting(), _Setting()
+    averages = ("first", "second")
 
     def __init__(
         self,

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gradlab.nn.arrays import norm
+from gradlab.nn.arrays import Streams, norm
 from gradlab.nn.checks import real, whole
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError, column_of_weights
 from gradlab.nn.network import Network
@@ -19,6 +19,9 @@ from gradlab.nn.optimizers import Optimizer
 from gradlab.nn.plan import Tape
 from gradlab.nn.recording import Call, make, note_calls
 from gradlab.nn.schedules import Schedule
+
+State = Mapping[str, np.ndarray]
+Shapes = dict[str, tuple[np.dtype, tuple[int, ...]]]
 
 
 class DivergenceError(ArithmeticError):
@@ -99,6 +102,8 @@ class Step:
         ``network.grads`` still holds dL/dparams of this step.
     initial_params : ndarray (..., P)
         The parameters from before the first step: one copy, made when the training begins, in all its steps.
+    ends_training : bool
+        Whether no step follows.
     """
 
     epoch: int
@@ -108,9 +113,11 @@ class Step:
     deltas: list[np.ndarray]
     network: Network
     initial_params: np.ndarray = field(repr=False)
+    ends_training: bool = field(repr=False)
     _batches: _Epoch = field(repr=False)
     _start: int = field(repr=False)
     _stop: int = field(repr=False)
+    _kept: Callable[[Step], State] = field(repr=False)
 
     @property
     def loss(self) -> np.ndarray:
@@ -124,6 +131,46 @@ class Step:
         The parameters moved meanwhile, so at the epoch's end this is not the loss of the network as it is then.
         """
         return self._batches.value(0, self._stop)
+
+    def state(self) -> State:
+        """Copy all that the training depends on from here on: parameters, moments, generators, and what else there is.
+
+        Called at the end of an epoch. Given as ``start``, it lets `train`, and `early_stopping` if it watches, go on
+        as if they had never ended. It is plain arrays, so that ``np.savez("state.npz", **step.state())`` keeps it.
+
+        Raises
+        ------
+        ValueError
+            Within an epoch, or if the order of the rows is a function's, which may depend on anything.
+        """
+        if not self.ends_epoch:
+            raise ValueError(f"step {self.index} does not end an epoch: a training can go on only from there")
+        return self._kept(self)
+
+    def keep_also(self, more: Callable[[], State]) -> None:
+        """Let `state` give more: what whoever hands the step on depends on."""
+        kept = self._kept
+        self._kept = lambda step: {**kept(step), **more()}
+
+
+def state_shapes(network: Network, optimizer: Optimizer) -> Shapes:
+    """Tell the names, types and shapes of what `Step.state` gives."""
+    kind, vector, whole_number = network.dtype, network.params.shape, np.dtype(np.int64)
+    generators = np.dtype(np.uint64), (len(network.seeds), 6)
+    shapes: Shapes = {"epochs": (whole_number, ()), "last_loss": (kind, network.replicas)}
+    shapes |= {"params": (kind, vector), "initial_params": (kind, vector), "statistics": (kind, network.state.shape)}
+    shapes |= {"streams": generators, "orders": generators, "optimizer.t": (whole_number, ())}
+    return shapes | {f"optimizer.{name}": (kind, vector) for name in optimizer.averages}
+
+
+def check_state(start: State, shapes: Shapes) -> None:
+    """Raise ValueError unless `start` has arrays of these names, types and shapes; it may have others."""
+    for name, (kind, shape) in shapes.items():
+        if name not in start:
+            raise ValueError(f"start: {name!r} is missing; it is what step.state() gave")
+        given = np.asarray(start[name])
+        if given.shape != shape or given.dtype != kind:
+            raise ValueError(f"start: {name!r} is {given.dtype} {given.shape}; here it must be {kind} {shape}")
 
 
 def train(
@@ -144,6 +191,7 @@ def train(
     alpha: float = 0.0,
     clip_norm: float = 0.0,
     input_gradient: bool = True,
+    start: State | None = None,
 ) -> Iterator[Step]:
     """Train by backpropagation on mini-batches; yield every step after it is taken.
 
@@ -180,6 +228,10 @@ def train(
     input_gradient : bool
         Whether ``step.deltas[0]``, the gradient of the input, is wanted. Nothing is trained by it; without it, it may
         be nan, and a step is a matrix product shorter.
+    start : mapping of str to ndarray, optional
+        From `Step.state`, in a training of the same network and optimizer, with the same arguments except that `epochs`
+        may be more: the training goes on after that epoch, to the same numbers as if it had never ended. The network
+        and the optimizer are made what they were then.
 
     Yields
     ------
@@ -206,8 +258,22 @@ def train(
     ]
     update = Update(network, optimizer, l1, l2, alpha, clip_norm)
     own_order = shuffle if callable(shuffle) else None
-    rows = _Rows(network, loss, x, y, weights, own_order, generators if shuffle and own_order is None else None)
-    return _steps(network, loss, update, rows, schedule, epochs, batch_size, input_gradient)
+    rows = _Rows(network, loss, x, y, weights, own_order, Streams(generators), bool(shuffle))
+    if start is not None:
+        _restore(start, network, optimizer, rows, epochs)
+    return _steps(network, loss, update, rows, schedule, epochs, batch_size, input_gradient, start)
+
+
+def _restore(start: State, network: Network, optimizer: Optimizer, rows: _Rows, epochs: int) -> None:
+    """Make everything what it was when `start` was taken."""
+    check_state(start, state_shapes(network, optimizer))
+    if not 0 < start["epochs"] < epochs:
+        raise ValueError(f"start: {int(start['epochs'])} epochs are done, of {epochs}: nothing is left to go on with")
+    network.params[...], network.state[...] = start["params"], start["statistics"]
+    network.streams.restore(start["streams"])
+    rows.orders.restore(start["orders"])
+    names = ("t", *optimizer.averages)
+    optimizer.restore(network.params, {name: start[f"optimizer.{name}"] for name in names})
 
 
 def _steps(
@@ -219,19 +285,27 @@ def _steps(
     epochs: int,
     batch_size: int,
     input_gradient: bool,
+    start_state: State | None,
 ) -> Iterator[Step]:
     """Forward, backward, update: the loop itself."""
     n = rows.n
     bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
     slopes: dict[int, _Slopes] = {}  # by the batch's size: the last batch may be shorter
     all_grads = network.grads.reshape(-1)
-    initial_params = network.params.copy()
+    first_epoch, last_loss, initial_params = 0, None, network.params
+    if start_state is not None:
+        first_epoch, last_loss = int(start_state["epochs"]), start_state["last_loss"]
+        initial_params = start_state["initial_params"]
+    initial_params = initial_params.copy()
     initial_params.flags.writeable = False
     optimizer, base_rate = update.optimizer, update.optimizer.learning_rate
     # What is not finite is named, not warned of. NumPy's settings are part of the context; one of our own, entered
     # for each step, leaves those of whoever takes the steps alone, and costs less than np.errstate.
     quiet = contextvars.copy_context()
     quiet.run(np.seterr, over="ignore", invalid="ignore")
+
+    def kept(step: Step) -> State:
+        return _state(step, optimizer, rows)
 
     def take_step(batches: _Epoch, epoch: int, index: int, start: int, stop: int, last: Step | None) -> Step:
         y, weights = batches.wanted(start, stop)
@@ -242,16 +316,18 @@ def _steps(
             slope = slopes[stop - start] = _Slopes(loss, tape)
         deltas = network.backward(slope(y, weights), tape, input_gradient)
         if not math.isfinite(all_grads.dot(all_grads)):
-            raise_if_diverged(network, tape, deltas, epoch, index, last)
+            raise_if_diverged(network, tape, deltas, epoch, index, last_loss if last is None else last.loss)
         update(stop - start if weights is None else weights)
         if stop == n and not np.isfinite(network.params).all():
-            raise_if_diverged(network, tape, deltas, epoch, index, last)
-        return Step(epoch, index, stop == n, tape, deltas, network, initial_params, batches, start, stop)
+            raise_if_diverged(network, tape, deltas, epoch, index, last_loss if last is None else last.loss)
+        ends = stop == n
+        over = ends and epoch + 1 == epochs
+        return Step(epoch, index, ends, tape, deltas, network, initial_params, over, batches, start, stop, kept)
 
     step: Step | None = None
-    index = 0
+    index = first_epoch * len(bounds)
     try:
-        for epoch in range(epochs):
+        for epoch in range(first_epoch, epochs):
             batches = rows.shuffled()
             for start, stop in bounds:
                 if schedule is not None:
@@ -261,6 +337,25 @@ def _steps(
                 index += 1
     finally:
         optimizer.learning_rate = base_rate
+
+
+def _state(step: Step, optimizer: Optimizer, rows: _Rows) -> State:
+    """Copy what a training depends on after the step that ends an epoch; `state_shapes` lists it."""
+    network = step.network
+    if rows.own_order is not None:
+        raise ValueError("shuffle: the order of the rows is a function's; such a training cannot be kept and continued")
+    with np.errstate(all="ignore"):
+        last_loss = np.asarray(step.loss, network.dtype)
+    return {
+        "epochs": np.array(step.epoch + 1),
+        "last_loss": last_loss,
+        "params": network.params.copy(),
+        "initial_params": step.initial_params,
+        "statistics": network.state.copy(),
+        "streams": network.streams.state(),
+        "orders": rows.orders.state(),
+        **{f"optimizer.{name}": array for name, array in optimizer.state().items()},
+    }
 
 
 def check_data(
@@ -313,11 +408,12 @@ class _Rows:
         y: np.ndarray,
         weights: np.ndarray | None,
         own_order: Callable[[np.ndarray], np.ndarray] | None,
-        generators: list[np.random.Generator] | None,
+        orders: Streams,
+        shuffle: bool,
     ):
+        self.own_order, self.orders, self._shuffle = own_order, orders, shuffle
         self.n, self.n_outputs = x.shape[-2], y.shape[-1]
         self._replicas, self._loss = network.replicas, loss
-        self._own_order, self._generators = own_order, generators
         self._x, self._y, self._weights = x, y, weights
         self._order = np.broadcast_to(np.arange(self.n), (*network.replicas, self.n)).copy()
         self._sparse = not isinstance(x, np.ndarray)
@@ -326,10 +422,10 @@ class _Rows:
 
     def shuffled(self) -> _Epoch:
         """Permute the rows, each replica's by its own generator."""
-        if self._own_order is not None:
-            self._order[:] = self._own_order(self._order.reshape(-1, self.n)[0].copy())
-        elif self._generators is not None:
-            for order, generator in zip(self._order.reshape(-1, self.n), self._generators, strict=True):
+        if self.own_order is not None:
+            self._order[:] = self.own_order(self._order.reshape(-1, self.n)[0].copy())
+        elif self._shuffle:
+            for order, generator in zip(self._order.reshape(-1, self.n), self.orders.generators, strict=True):
                 order[:] = generator.permutation(self.n)
         y = self._gather(self._y)
         weights = None if self._weights is None else self._gather(self._weights)
@@ -411,7 +507,12 @@ class Update:
 
 
 def raise_if_diverged(
-    network: Network, tape: list[np.ndarray], deltas: list[np.ndarray], epoch: int, index: int, last: Step | None
+    network: Network,
+    tape: list[np.ndarray],
+    deltas: list[np.ndarray],
+    epoch: int,
+    index: int,
+    last_loss: np.ndarray | None,
 ) -> None:
     """Raise DivergenceError naming the first array of this step with a number that is not finite."""
     last_layer = len(network.layers) - 1
@@ -424,5 +525,5 @@ def raise_if_diverged(
             continue
         bad = ~np.isfinite(array).reshape(len(network.seeds), -1).all(axis=1)
         r = int(np.argmax(bad))
-        loss = math.nan if last is None else float(np.ravel(last.loss)[r])
+        loss = math.nan if last_loss is None else float(np.ravel(last_loss)[r])
         raise DivergenceError(epoch, index, layer, quantity, network.seeds[r], loss, repr(network.layers[layer]))

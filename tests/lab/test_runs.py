@@ -1,0 +1,431 @@
+import errno
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradlab import files
+from gradlab.lab import experiment as lab
+from gradlab.lab import kept, runs
+from gradlab.lab.config import load_config
+from gradlab.lab.kept import Checkpoint, key_of, load_result
+from gradlab.lab.runs import FolderInUseError, RunFolder, carry_out, unfinished, work
+from gradlab.lab.store import StoreError
+
+KILLS = int(os.environ.get("GRADLAB_KILLS", "6"))
+FEW = """
+seeds = 3
+data.n_samples = 60
+training.epochs = 4
+training.batch_size = 16
+network.width = 4
+"""
+EVERYTHING = (
+    FEW.replace("epochs = 4", "epochs = 12")
+    + """
+network.dropout = 0.2
+network.batch_norm = true
+[[variants]]
+name = "sgd"
+training = { momentum = 0.9, nesterov = true, schedule = "cosine", warm_up = 2.0 }
+[[variants]]
+name = "rmsprop"
+training = { optimizer = "rmsprop", learning_rate = 0.01, schedule = "step", schedule_every = 3.0, l2 = 0.01 }
+network.residual = true
+[[variants]]
+name = "adam"
+training = { optimizer = "adam", learning_rate = 0.05, patience = 2 }
+probe.every = "step"
+[[variants]]
+name = "adamw"
+training = { optimizer = "adamw", learning_rate = 0.05, clip_norm = 0.5, schedule = "exponential" }
+network.dtype = "float32"
+probe.every = 5
+[[variants]]
+name = "diverging"
+training = { learning_rate = 1e6, l2 = 1e6 }
+network.activation = "relu"
+"""
+)
+CAN_KILL = pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
+
+
+def configured(folder, text=EVERYTHING):
+    path = folder / "c.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path)
+
+
+@pytest.fixture(autouse=True)
+def _two_seeds_at_a_time(monkeypatch):
+    """Let an experiment have parts that are done before others begin."""
+    monkeypatch.setattr(lab, "replicas_at_once", lambda e, n, d: 1 if e.training.patience else 2)
+
+
+def do_all(config, folder, every=1, on_epoch=lambda *_: None):
+    """Do what the command does."""
+    with RunFolder(folder, config) as run:
+
+        def tell(*epoch):
+            run.epoch(*epoch)
+            on_epoch(*epoch)
+
+        results = [carry_out(e, lab.load_data(e), folder, every, tell) for e in config.experiments]
+        if not any(result.interrupted for result in results):
+            run.finish(results, [])
+            run.done()
+    return results
+
+
+def content(folder):
+    """All that is in a run's folder, its times and its name left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file():
+            found[name] = path.read_bytes()
+        if name == "summary.json":
+            summary = json.loads(found[name])
+            for variant in summary["variants"].values():
+                del variant["seconds"]
+            found[name] = summary | {"run_dir": ""}
+        if name.startswith("results/"):
+            head = 8 + int.from_bytes(found[name][:8], "little")  # it has the seconds
+            found[name] = found[name][head:]
+    return found
+
+
+def assert_same(folder, other):
+    one, two = content(folder), content(other)
+    assert list(one) == list(two)
+    for name, what in one.items():
+        assert what == two[name], name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undisturbed run of everything, how long it took, and its configuration."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = configured(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab, "replicas_at_once", lambda e, n, d: 1 if e.training.patience else 2)
+        started = time.perf_counter()
+        do_all(config, folder / "run")
+    return folder / "run", time.perf_counter() - started, config
+
+
+# Killed, interrupted, out of room
+
+
+def live(config_path, folder, ready):
+    """A process's life: it does all that it is let do."""
+    lab.replicas_at_once = lambda e, n, d: 1 if e.training.patience else 2
+    config = load_config(config_path)
+    ready.send(True)
+    do_all(config, folder)
+
+
+class Life:
+    """A process that goes on with a run, until it is done or killed."""
+
+    def __init__(self, config_path, folder):
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection"])
+        ready, told = processes.Pipe(duplex=False)
+        self.process = processes.Process(target=live, args=(config_path, folder, told))
+        self.process.start()
+        assert ready.poll(60.0)
+
+    def is_over(self, seconds):
+        """Whether it comes to its end by itself; after so many seconds it is killed."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        return self.process.exitcode == 0
+
+
+@CAN_KILL
+def test_a_run_killed_at_random_moments_ends_as_if_undisturbed(whole, tmp_path):
+    """GRADLAB_KILLS=20 for more of them."""
+    folder, seconds, _ = whole
+    rng, kills = np.random.default_rng(), 0
+    for run in itertools.count():
+        while not Life(folder.parent / "c.toml", tmp_path / str(run)).is_over(
+            rng.uniform(0.0, seconds / 3) if kills < KILLS else 60.0
+        ):
+            kills += 1
+        assert_same(folder, tmp_path / str(run))
+        if kills >= KILLS:
+            break
+
+
+def carried_out(experiment, folder):
+    told = []
+    return carry_out(experiment, lab.load_data(experiment), folder, 10**6, lambda *e: told.append(e[1:3])), told
+
+
+def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, monkeypatch):
+    folder, _, config = whole
+    record, rng, left = lab.FlowRecorder.__call__, np.random.default_rng(0), [8]
+
+    def interrupted(recorder, step):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        record(recorder, step)
+
+    monkeypatch.setattr(lab.FlowRecorder, "__call__", interrupted)
+    for experiment in config.experiments:
+        epochs, interrupts, left[0] = [], 0, 8
+        while True:
+            result, told = carried_out(experiment, tmp_path)
+            assert told[: len(epochs)] == epochs  # what was kept is told again, and nothing kept was lost
+            if not result.interrupted:
+                break
+            epochs, interrupts = told, interrupts + 1
+            left[0] = int(rng.integers(2, 12))
+        assert interrupts or experiment.name == "diverging"
+    left[0] = 10**6
+    for experiment in config.experiments:
+        one, two = (carry_out(experiment, lab.load_data(experiment), where) for where in (folder, tmp_path))
+        np.testing.assert_equal(vars(one) | {"seconds": 0}, vars(two) | {"seconds": 0})
+
+
+def test_an_interrupted_experiment_gives_what_was_recorded_so_far(tmp_path):
+    (experiment,) = configured(tmp_path, FEW).experiments
+
+    def on_epoch(_, epoch, seeds, numbers):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    result = carry_out(experiment, lab.load_data(experiment), tmp_path, None, on_epoch)
+    assert result.interrupted
+    assert result.flow["weight_gradient_norm"].shape == (3, 2, 3)
+    assert len(result.history[0]["train_loss"]) == 3
+
+
+@pytest.mark.parametrize("fails", ["a checkpoint", "the log", "a result"])
+def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whole, tmp_path, monkeypatch, fails):
+    folder, _, config = whole
+    (experiment, *_) = config.experiments
+    written = []
+
+    class Full:
+        """A file on a disk with room for its first byte, when the time has come."""
+
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+        def write(self, data):
+            if written[0]:
+                return self._file.write(data)
+            self._file.write(data[:1])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    part = {"a checkpoint": "checkpoints", "the log": "metrics", "a result": "results"}[fails]
+
+    def opened(path, mode="r", **options):
+        file = open(path, mode, **options)  # noqa: SIM115
+        if part in str(path) and ("w" in mode or "a" in mode):
+            left[0] -= 1
+            written[:] = [left[0] >= 0]
+            return Full(file)
+        return file
+
+    left = [0 if fails == "a result" else 5]
+    for module in (files, runs):
+        monkeypatch.setattr(module, "open", opened, raising=False)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: runs.append_epoch(tmp_path, *e))
+    assert part in caught.value.filename
+    assert not Path(caught.value.filename).name.startswith(".")
+    monkeypatch.undo()
+    monkeypatch.setattr(lab, "replicas_at_once", lambda e, n, d: 2)
+    left_there = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "metrics.jsonl"]
+    assert [path.parent.name for path in left_there] == ["checkpoints"]  # the last good one, and nothing half-written
+    told = []
+    result = carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: told.append(e))
+    expected = carry_out(experiment, lab.load_data(experiment), folder)
+    np.testing.assert_equal(vars(result) | {"seconds": 0}, vars(expected) | {"seconds": 0})
+
+
+# One process at a time
+
+
+def hold(config_path, folder, held):
+    with RunFolder(folder, load_config(config_path)):
+        held.set()
+        time.sleep(600.0)
+
+
+@CAN_KILL
+def test_the_second_process_is_refused_and_told_of_the_first(tmp_path):
+    config = configured(tmp_path, FEW)
+    processes = multiprocessing.get_context("forkserver")
+    held = processes.Event()
+    process = processes.Process(target=hold, args=(tmp_path / "c.toml", tmp_path / "runs" / "c", held))
+    process.start()
+    try:
+        assert held.wait(60.0)
+        before = content(tmp_path / "runs")
+        with pytest.raises(FolderInUseError, match=f"process {process.pid} is writing there"):
+            RunFolder(tmp_path / "runs" / "c", config)
+        assert unfinished("c", config, tmp_path / "runs") is None
+        assert content(tmp_path / "runs") == before
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert unfinished("c", config, tmp_path / "runs") == tmp_path / "runs" / "c"
+    do_all(config, tmp_path / "runs" / "c")  # the lock went with the process
+    assert {"DONE", "summary.json"} < set(content(tmp_path / "runs" / "c"))
+    assert not list((tmp_path / "runs" / "c").glob(".*"))
+
+
+def test_only_an_unfinished_run_of_the_same_configuration_and_version_is_gone_on_with(tmp_path, monkeypatch):
+    config = configured(tmp_path, FEW)
+    path = tmp_path / "runs" / "c"
+    assert unfinished("c", config, path.parent) is None
+    RunFolder(path, config).__exit__(None, None, None)
+    (path.parent / "c-2").mkdir()  # the newest, and nothing in it
+    assert unfinished("c", config, path.parent) is None
+    (path.parent / "c-2").rmdir()
+    assert unfinished("c", config, path.parent) == path
+    other = configured(tmp_path, FEW + "data.seed = 1")
+    assert unfinished("c", other, path.parent) is None
+    with pytest.raises(FileExistsError, match="the folder is not empty"):
+        RunFolder(path, other)
+    with monkeypatch.context() as patch:
+        patch.setattr("gradlab.__version__", "0.99.1")
+        assert "it was begun by gradlab 0.1, format 2; this is gradlab 0.99" in runs.other_version(path)
+        assert unfinished("c", config, path.parent) is None
+    do_all(config, path)
+    assert unfinished("c", config, path.parent) is None
+    with pytest.raises(FileExistsError, match="the folder is not empty"):
+        RunFolder(path, config)
+
+
+def test_a_folder_abandoned_before_anything_was_in_it_can_be_used(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".lock", ".writer", ".config.toml.123", "environment.json"):
+        (folder / name).touch()
+    do_all(configured(tmp_path, FEW), folder)
+    assert not list(folder.glob(".*"))
+
+
+def test_more_networks_than_a_file_holds_are_refused_before_any_is_trained(tmp_path, monkeypatch):
+    config = configured(tmp_path, FEW + "network.batch_norm = true\nnetwork.depth = 3")
+    arrays = len(carry_out(config.experiments[0], lab.load_data(config.experiments[0]), tmp_path).tensors) + 2
+    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays)
+    RunFolder(tmp_path / "fits", config).__exit__(None, None, None)
+    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays - 1)
+    with pytest.raises(StoreError, match=f"it would hold {arrays} arrays"):
+        RunFolder(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+# What is kept
+
+
+def test_an_experiment_is_named_by_all_that_its_numbers_depend_on(tmp_path):
+    (tmp_path / "a.csv").write_text("a,y\n" + "1,0\n2,1\n" * 20)
+    text = 'data = { name = "csv", path = "a.csv", target = "y" }\n'
+    (one,) = configured(tmp_path, text).experiments
+    key = key_of(one)
+    assert len(key) == 16
+    assert int(key, 16) >= 0
+    (tmp_path / "b.csv").write_text((tmp_path / "a.csv").read_text())
+    assert key_of(configured(tmp_path, text.replace("a.csv", "b.csv")).experiments[0]) == key
+    (tmp_path / "b.csv").write_text((tmp_path / "a.csv").read_text().replace("2,1", "3,1", 1))
+    assert key_of(configured(tmp_path, text.replace("a.csv", "b.csv")).experiments[0]) != key
+    for change in ("seeds = 2", "network.width = 3", "training.epochs = 3", 'probe.every = "step"'):
+        assert key_of(configured(tmp_path, change + "\n" + text).experiments[0]) != key, change
+    (tmp_path / "a.csv").unlink()
+    with pytest.raises(StoreError, match=r"a\.csv: No such file"):
+        key_of(one)
+
+
+def test_a_resolved_configuration_is_the_same_experiments(tmp_path):
+    config = configured(tmp_path)
+    (tmp_path / "config.toml").write_bytes(runs._as_toml(config))
+    again = load_config(tmp_path / "config.toml")
+    assert again == config
+    assert [key_of(e) for e in again.experiments] == [key_of(e) for e in config.experiments]
+    assert len({key_of(e) for e in config.experiments}) == 5
+
+
+def test_work_in_another_process_gives_the_same_result(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the other process knows nothing of two seeds at a time
+    (experiment,) = configured(tmp_path, FEW).experiments
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        name = pool.apply(work, (experiment.model_dump_json(), str(tmp_path), 2))
+    key = key_of(experiment)
+    assert name == f"{key}.safetensors"
+    there = load_result(tmp_path / "results" / name, key, experiment)
+    (tmp_path / "here").mkdir()
+    here = carry_out(experiment, lab.load_data(experiment), tmp_path / "here")
+    np.testing.assert_equal(vars(there) | {"seconds": 0}, vars(here) | {"seconds": 0})
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(runs._line(*epoch) for epoch in runs._epochs(here))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_result_under_another_name_is_refused(whole, tmp_path):
+    folder, _, config = whole
+    one, two, *_ = config.experiments
+    path = folder / "results" / f"{key_of(one)}.safetensors"
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / f"{key_of(two)}.safetensors").write_bytes(path.read_bytes())
+    with pytest.raises(StoreError, match="it is of another experiment"):
+        carry_out(two, lab.load_data(two), tmp_path)
+
+
+def test_checkpoints_come_every_so_many_epochs_or_seconds(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(kept, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
+    (experiment,) = configured(tmp_path, FEW.replace("epochs = 4", "epochs = 7")).experiments
+    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k", 3))
+    assert saved == [3, 6, 3, 6]  # of the first two seeds, then of the third; the last epoch is followed by the result
+    clock, saved[:] = iter(range(0, 10**6, 4)), []
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k"))
+    assert saved == [3, 6, 3, 6] or saved == [3, 1, 4]
+    assert kept.SECONDS < 30.0
+
+
+def test_the_log_has_null_and_a_word_where_training_diverged(whole):
+    folder, _, _ = whole
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    own = [line for line in lines if line["variant"] == "diverging"]
+    assert own[-1]["diverged"] is True
+    assert own[-1]["train_loss"] == [None, None]
+    for line in lines:
+        assert line.get("diverged", False) == (None in line["train_loss"] + line["test_loss"])
+    assert [line["epoch"] for line in own] == list(range(len(own)))
+    assert "NaN" not in (folder / "metrics.jsonl").read_text()
+
+
+def test_the_environment_is_noted(whole):
+    folder, _, _ = whole
+    found = json.loads((folder / "environment.json").read_text())
+    assert found["numpy"] == np.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["seeds"] == [0, 1, 2]
+    assert found["blas"]
+    assert found.keys() >= {"format", "gradlab", "commit", "platform", "scipy", "scikit-learn"}
