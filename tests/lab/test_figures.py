@@ -13,6 +13,7 @@ from matplotlib.text import Text
 
 from gradlab.lab import figures
 from gradlab.lab.figures import Run, _colours, draw
+from gradlab.lab.store import save_archive
 from gradlab.lab.style import COLOURS
 
 LONG = "a network with a name of no fewer than sixty letters or so, "
@@ -52,8 +53,8 @@ def write(folder, entries, depth=3, epochs=6, seeds=4, gradient=None, names=("x0
     folder.mkdir(exist_ok=True)
     (folder / "summary.json").write_text(json.dumps({"variants": variants}), "utf-8")
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
-    np.savez(folder / "flow.npz", **flow)
-    np.savez(folder / "boundary.npz", **boundary)
+    save_archive(folder / "flow.npz", flow)
+    save_archive(folder / "boundary.npz", boundary)
     return folder
 
 
@@ -232,7 +233,7 @@ def test_a_run_that_diverged_is_drawn_as_far_as_it_went(tmp_path):
     del entry["test_accuracy"], entry["gradient_ratio"]
     (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
     boundary = dict(np.load(folder / "boundary.npz"))
-    np.savez(folder / "boundary.npz", **{key: a for key, a in boundary.items() if not key.startswith("relu")})
+    save_archive(folder / "boundary.npz", {key: a for key, a in boundary.items() if not key.startswith("relu")})
     run = Run(*(reader(folder, *name) for reader, *name in (
         (figures.read_summary,), (figures.read_history,),
         (figures.read_arrays, "flow.npz"), (figures.read_arrays, "boundary.npz"),
