@@ -1,8 +1,10 @@
 """Figures of every kind of run: nothing cut off, nothing written over, every colour with one meaning."""
 
 import json
+import re
 import warnings
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -98,9 +100,9 @@ def drawn(monkeypatch):
     saved = {}
     save = Figure.savefig
 
-    def keep(figure, path):
-        save(figure, path)
-        saved[path.stem] = figure
+    def keep(figure, file, **options):
+        save(figure, file, **options)
+        saved[re.match(r"\.(.*)\.png", Path(file.name).name)[1]] = figure  # it has not got its name yet
 
     monkeypatch.setattr(Figure, "savefig", keep)
     return saved
