@@ -262,11 +262,11 @@ def test_a_closed_pipe_is_no_traceback(small, tmp_path):
 
 
 def test_a_narrow_terminal_gets_one_number_a_line():
-    from gradlab.cli import _table
+    from gradlab.cli.report import in_columns
 
     rows = [["variant", "test accuracy"], ["sigmoid", "0.5 [0.4, 0.6]"]]
-    assert list(_table(rows, 80)) == ["variant  test accuracy", "sigmoid  0.5 [0.4, 0.6]"]
-    assert list(_table(rows, 20)) == ["sigmoid", "  test accuracy  0.5 [0.4, 0.6]"]
+    assert list(in_columns(rows, 80)) == ["variant  test accuracy", "sigmoid  0.5 [0.4, 0.6]"]
+    assert list(in_columns(rows, 20)) == ["sigmoid", "  test accuracy  0.5 [0.4, 0.6]"]
 
 
 def test_the_module_runs_and_tells_its_version(tmp_path):

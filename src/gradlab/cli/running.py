@@ -1,0 +1,281 @@
+"""``gradlab run``: from a configuration to a folder of results, again and again until it is done."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gradlab.cli.app import CLAIM_FAILED, DONE, FAILED, INTERRUPTED, app, mistakes_named, reason_of
+from gradlab.cli.plans import bytes_at_a_time, in_bytes, load_all, sizes_of
+from gradlab.cli.report import report, terminal_width
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, such as configs/sigmoid_vs_relu.toml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key: network.depth=8. Repeatable.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, in place of the file's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; by default a new one in runs/.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder, in place of a CONFIG.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the state every N epochs; by default every 10 seconds.")
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N", help="Processes to run on, or tcp://HOST:PORT of a Dask cluster.")
+    ] = "1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+) -> None:
+    """Train the networks of a configuration, test its claims, and keep the results.
+
+    Whatever ends it, it goes on where it was when started again, to the same numbers; so it does with --resume DIR.
+    Exits with 0 if all went well, 1 if training diverged, a file could not be written or read, or another process is
+    writing the folder, 2 for a mistake in the configuration, 3 if a claim does not hold, 130 if interrupted.
+    """
+    from gradlab.lab.config import ConfigError, load_config
+
+    with mistakes_named():
+        n_processes = _count(workers)
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ConfigError([f"--checkpoint-every: {checkpoint_every} is not a whole number of at least 1"])
+        if resume is not None:
+            given = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
+            _check_resume(resume, [name for name, value in given.items() if value is not None])
+            if (resume / "DONE").exists():
+                if not quiet:
+                    print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
+                raise typer.Exit(_show_again(resume, as_json))
+            config = resume / "config.toml"
+        elif config is None:
+            raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
+        from gradlab.lab.runs import free_folder, unfinished
+
+        plan = load_config(config, set_ or [], seeds)
+        _check_out(out, plan)
+        sizes = sizes_of(plan, config, n_processes)
+        if dry_run:
+            _print_plan(plan, sizes, n_processes)
+            return
+        with _opened(workers) as crew:
+            data = load_all(plan, config)
+            path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
+            if not quiet:
+                _say_what_is_left_out(plan, sizes)
+            code = _run(plan, data, path, crew, checkpoint_every, as_json, quiet)
+    raise typer.Exit(code)
+
+
+def _check_out(out: Path | None, plan: Any) -> None:
+    """Refuse a folder that holds something else than this run, before anything is trained for it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import is_taken
+
+    try:
+        taken = out is not None and is_taken(out, plan)
+    except OSError as error:
+        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
+    if taken:
+        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
+
+
+def _check_resume(folder: Path, given: Sequence[str]) -> None:
+    """Refuse what cannot be gone on with, and whatever would make another run of it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import other_version
+
+    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
+    if not problems and not (folder / "config.toml").exists():
+        problems.append(f"--resume {folder}: there is no config.toml in it, so it is no run")
+    elif not problems and (reason := other_version(folder)):
+        problems.append(f"--resume {folder}: {reason}")
+    if problems:
+        raise ConfigError(problems)
+
+
+@contextmanager
+def _opened(workers: str) -> Iterator[Any]:
+    """Open the workers, or say what is missing for it."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    with ExitStack() as stack:
+        try:
+            crew = stack.enter_context(executors.workers(workers))
+        except ValueError as error:
+            raise ConfigError([f"--workers: {error}"]) from None
+        yield crew
+
+
+def _count(workers: str) -> int:
+    """Return how many processes of this machine are asked for; 0 for a cluster."""
+    from gradlab.lab import executors
+    from gradlab.lab.config import ConfigError
+
+    try:
+        return executors.count(workers)
+    except ValueError as error:
+        raise ConfigError([f"--workers: {error}"]) from None
+
+
+def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int) -> None:
+    """Print the resolved configuration, and what running it would take."""
+    import tomli_w
+
+    networks = sum(len(e.seeds) for e in plan.experiments)
+    print(tomli_w.dumps(plan.resolved))
+    for experiment, size in zip(plan.experiments, sizes, strict=True):
+        count = f"{len(experiment.seeds)} networks of {size.parameters} parameters"
+        print(f"# {experiment.name}: {count}, {in_bytes(size.bytes)} of memory, {in_bytes(size.kept)} on disk")
+        if size.recording.thinned:
+            print(f"#   {size.recording.thinned}")
+    print(
+        f"# in all: {networks} networks, at most {in_bytes(bytes_at_a_time(sizes, n_processes))} of memory at a time, "
+        f"{in_bytes(sum(size.kept for size in sizes))} on disk, without figures"
+    )
+
+
+def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
+    """Say for each experiment whether less of it is recorded than was asked for."""
+    for experiment, size in zip(plan.experiments, sizes, strict=True):
+        if size.recording.thinned:
+            print(f"gradlab: {experiment.name}: {size.recording.thinned}", file=sys.stderr)
+
+
+def _run(
+    plan: Any, data: Sequence[Any], path: Path, crew: Any, checkpoint_every: int | None, as_json: bool, quiet: bool
+) -> int:
+    """Train and keep, then print, then draw; return the exit code."""
+    from gradlab.lab.runs import RunFolder
+
+    with RunFolder(path, plan) as folder:
+        if folder.begun and not quiet:
+            print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
+        try:
+            found = _train(plan, data, folder, crew, checkpoint_every, quiet)
+            results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
+            summary = folder.finish(results, _judge(plan, results))
+            code = _show(summary, as_json)
+            if not found.interrupted:
+                _draw(path)
+                if not found.failures:
+                    folder.done()
+                    return code
+                for name, error in found.failures.items():
+                    print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
+                return FAILED
+        except KeyboardInterrupt:
+            pass
+    on = shlex.quote(str(path))
+    print(
+        f"gradlab: interrupted; what was recorded is in {path}; go on with: gradlab run --resume {on}", file=sys.stderr
+    )
+    return INTERRUPTED
+
+
+def _show(summary: dict[str, Any], as_json: bool) -> int:
+    """Print what a run found; return its exit code."""
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))
+    else:
+        for line in report(summary, terminal_width()):
+            print(line)
+    sys.stdout.flush()
+    diverged = {name: v["diverged"] for name, v in summary["variants"].items() if v["diverged"]}
+    for name, reason in diverged.items():
+        print(f"gradlab: {name}: {reason}", file=sys.stderr)
+    if diverged:
+        return FAILED
+    return DONE if all(e["holds"] for e in summary["expectations"]) else CLAIM_FAILED
+
+
+def _show_again(folder: Path, as_json: bool) -> int:
+    """Print what a run that is done found; return the code that it exited with."""
+    from gradlab.lab.runs import read_summary
+    from gradlab.lab.store import StoreError
+
+    try:
+        return _show(read_summary(folder), as_json)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
+
+
+def _named(error: BaseException) -> str:
+    """Say why an experiment has no result, in a line."""
+    from gradlab.lab.store import StoreError
+    from gradlab.lab.sweep import WorkerDiedError
+
+    if isinstance(error, OSError):
+        return reason_of(error)
+    text = next(iter(str(error).splitlines()), "")
+    return text if isinstance(error, StoreError | WorkerDiedError) else f"{type(error).__name__}: {text}"
+
+
+def _train(plan: Any, data: Sequence[Any], folder: Any, crew: Any, checkpoint_every: int | None, quiet: bool) -> Any:
+    """Carry out the experiments, until the end or an interrupt."""
+    from threadpoolctl import threadpool_limits
+
+    from gradlab.lab.sweep import carry_out_all
+
+    with threadpool_limits(1), _progress(plan, data, crew, quiet) as bar:  # products this small are slower in threads
+
+        def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
+            folder.epoch(experiment, epoch, seeds, numbers)
+            bar.set_description_str(experiment.name, refresh=False)
+            bar.update(epoch > 0)
+
+        def on_done(name: str) -> None:
+            if not crew.here:
+                bar.update(1)
+
+        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done)
+
+
+def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
+    """Hold every claim against the results that it is about."""
+    from gradlab.lab.experiment import judge
+
+    done = {result.experiment.name: result for result in results}
+    about = [(e, x.name) for e in plan.expectations for x in plan.expected_of(e)]
+    return [judge(expectation, done[name]) for expectation, name in about if name in done]
+
+
+def _draw(folder: Path) -> None:
+    """Draw the figures; what keeps one from being drawn costs no result."""
+    from gradlab.lab.figures import draw
+
+    try:
+        draw(folder)
+    except (ValueError, RuntimeError) as error:
+        print(f"gradlab: {folder}: the figures could not be drawn: {error}", file=sys.stderr)
+
+
+def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
+    """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
+    from tqdm import tqdm
+
+    from gradlab.lab.experiment import replicas_at_once
+
+    def groups(experiment: Any, dataset: Any) -> int:
+        return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
+
+    total, unit = len(plan.experiments), "run"
+    if crew.here:
+        total, unit = (
+            sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
+            "epoch",
+        )
+    return tqdm(total=total, disable=True if quiet else None, unit=unit, dynamic_ncols=True, leave=False)
