@@ -39,9 +39,7 @@ def small(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(path.stem, marks=pytest.mark.slow)
-        if path.stem in ("depth_sweep", "circles", "breast_cancer")
-        else path.stem
+        path.stem if path.stem == "moons" else pytest.param(path.stem, marks=pytest.mark.slow)
         for path in sorted(CONFIGS.glob("*.toml"))
         if path.stem != "sigmoid_vs_relu"
     ],

@@ -149,7 +149,7 @@ def test_what_diverged_cannot_be_used(tmp_path):
     (tmp_path / "x.csv").write_text("x0,x1\n1,2\n")
     done = invoke("predict", tmp_path / "run", tmp_path / "x.csv")
     assert done.exit_code == 2
-    assert "c: its training diverged, so there is nothing to use" in done.stderr
+    assert "c: its training did not come to its end, so there is nothing to use" in done.stderr
 
 
 def test_a_damaged_model_is_named(trained, tmp_path):
@@ -160,3 +160,9 @@ def test_a_damaged_model_is_named(trained, tmp_path):
     done = invoke("predict", tmp_path, "x.csv")
     assert done.exit_code == 1
     assert "model.safetensors: its checksum does not fit" in done.stderr
+
+
+def test_missing_and_extra_columns_are_both_named(trained, tmp_path):
+    (tmp_path / "x.csv").write_text("X0,x1\n1,2\n", encoding="utf-8")
+    done = invoke("predict", trained[0] / "two", tmp_path / "x.csv", "--variant", "a")
+    assert "needs a column: 'x0'; the trained network does not know a column: 'X0'" in done.stderr

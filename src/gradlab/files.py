@@ -1,7 +1,9 @@
 """A file is written whole, or not at all; and whoever cannot write says which file it was."""
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +12,15 @@ from typing import IO
 
 @contextmanager
 def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes its name only when everything is in it and on the disk."""
+    """Open a file that takes its name only when everything is in it and on the disk.
+
+    A link is followed. What is there but no file, such as a pipe, is written to directly.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with naming(path), open(path, "wb") as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}")
     try:
         with naming(path, temporary):
@@ -24,6 +34,17 @@ def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return what is in a file of at most so many bytes; OSError for what is no file, or is larger."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes; at most {most} are read", str(path))
+    with open(path, "rb") as file:
+        return file.read(most)
 
 
 @contextmanager

@@ -145,14 +145,16 @@ def _check_target(path: str, target: str, columns: list[str]) -> None:
 
 def _check_same(path: str, names: Sequence[str], columns: list[str]) -> None:
     """Refuse a table with other columns than these, in whatever order."""
-    wanted, given = set(names), set(columns)
+    wanted, given, faults = set(names), set(columns), []
     for fault, these in (
         ("the trained network needs", [name for name in names if name not in given]),
         ("the trained network does not know", [name for name in columns if name not in wanted]),
     ):
         if these:
             shown = ", ".join(map(reprlib.repr, these[:_MOST_NAMES_SHOWN])) + ", …" * (len(these) > _MOST_NAMES_SHOWN)
-            raise _fault(path, f"{fault} {'a column' if len(these) == 1 else f'{len(these)} columns'}: {shown}", 1)
+            faults.append(f"{fault} {'a column' if len(these) == 1 else f'{len(these)} columns'}: {shown}")
+    if faults:
+        raise _fault(path, "; ".join(faults), 1)
 
 
 def _opened(path: str) -> TextIO:

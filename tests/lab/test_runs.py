@@ -429,3 +429,70 @@ def test_the_environment_is_noted(whole):
     assert found["seeds"] == [0, 1, 2]
     assert found["blas"]
     assert found.keys() >= {"format", "gradlab", "commit", "platform", "scipy", "scikit-learn"}
+
+
+def test_a_run_whose_data_have_changed_is_not_mixed_with_what_was_kept(tmp_path):
+    rows = "".join(f"{i / 40},{(i * 7) % 40 / 40},{'ab'[i % 2]}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text("u,v,kind\n" + rows, encoding="utf-8")
+    text = 'data = { name = "csv", path = "t.csv", target = "kind" }\ntraining.epochs = 2\nnetwork.width = 2\n'
+    config = configured(tmp_path, text)
+    with RunFolder(tmp_path / "run", config):
+        [e] = config.experiments
+        carry_out(e, lab.load_data(e), tmp_path / "run")
+    (tmp_path / "t.csv").write_text("u,v,kind\n" + rows + "0.5,0.5,a\n", encoding="utf-8")
+    with pytest.raises(FileExistsError, match=r"results/\w+\.safetensors is of another experiment: the data or"):
+        RunFolder(tmp_path / "run", config)
+    assert unfinished("run", config, tmp_path) is None
+
+
+def test_what_somebody_else_puts_beside_the_checkpoints_keeps_no_run_from_its_end(tmp_path):
+    config = configured(tmp_path, FEW)
+    with RunFolder(tmp_path / "run", config) as run:
+        (tmp_path / "run" / "checkpoints" / ".DS_Store").touch()
+        run.done()
+    assert (tmp_path / "run" / "DONE").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("name", ["config.toml", "environment.json", "metrics.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(tmp_path, name):
+    config = configured(tmp_path, FEW)
+    with RunFolder(tmp_path / "run", config):
+        pass
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    with pytest.raises((OSError, StoreError), match="it is not a file"):
+        RunFolder(tmp_path / "run", config)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_file_is_read_up_to_a_size_and_written_through_links_and_into_pipes(tmp_path):
+    (tmp_path / "target").write_bytes(b"before")
+    (tmp_path / "link").symlink_to("target")
+    with files.whole_or_not_at_all(tmp_path / "link") as file:
+        file.write(b"after")
+    assert (tmp_path / "link").is_symlink()
+    assert files.read_file(tmp_path / "target", 5) == b"after"
+    with pytest.raises(OSError, match="at most 4 are read"):
+        files.read_file(tmp_path / "target", 4)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with files.whole_or_not_at_all(tmp_path / "pipe") as file:
+        file.write(b"through")
+    assert os.read(reader, 20) == b"through"
+    os.close(reader)
+
+
+def test_a_run_without_any_result_says_why(tmp_path):
+    from typer.testing import CliRunner
+
+    from gradlab.cli import app
+
+    config = configured(tmp_path, FEW)
+    with RunFolder(tmp_path / "run", config):
+        key = key_of(config.experiments[0])
+        (tmp_path / "run" / "checkpoints" / f"{key}.safetensors").write_bytes(b"\0" * 7)
+    done = CliRunner().invoke(app, ["run", "--resume", str(tmp_path / "run")])
+    assert done.exit_code == 1
+    assert f"checkpoints/{key}.safetensors: it is no file of safetensors, or it was cut off" in done.stderr
+    assert "seeds" not in done.stdout

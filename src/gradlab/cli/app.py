@@ -68,6 +68,9 @@ def mistakes_named() -> Iterator[None]:
     except StoreError as error:
         print(f"gradlab: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
+    except MemoryError as error:
+        print(f"gradlab: not enough memory: {error or 'for what is asked for'}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

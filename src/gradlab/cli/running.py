@@ -165,15 +165,16 @@ def _run(
         try:
             found = _train(plan, data, folder, crew, checkpoint_every, quiet)
             results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
+            for name, error in found.failures.items():
+                print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
             summary = folder.finish(results, _judge(plan, results))
-            code = _show(summary, as_json)
+            code = _show(summary, as_json) if results or as_json else FAILED
             if not found.interrupted:
-                _draw(path)
+                if results:
+                    _draw(path)
                 if not found.failures:
                     folder.done()
                     return code
-                for name, error in found.failures.items():
-                    print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
                 return FAILED
         except KeyboardInterrupt:
             pass

@@ -13,11 +13,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from gradlab.datasets import DATASETS
+from gradlab.files import read_file
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.initializers import INITIALIZERS
 from gradlab.nn.optimizers import OPTIMIZERS
 
+MOST_BYTES = 10**7  # of a configuration
 MAX_RUNS = 1000  # points of a sweep times variants
 
 OPTIMIZER_OPTIONS = {
@@ -393,7 +395,7 @@ def _load(raw: dict[str, Any], path: Path, overrides: Sequence[str], seeds: int 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_file(path, MOST_BYTES).decode("utf-8"))
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: not a text in UTF-8"]) from None
     except (ValueError, RecursionError) as error:  # also for numbers too long and lists too deep for Python

@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor."""
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import re
@@ -299,6 +300,7 @@ def _cluster(address: str) -> Iterator[Workers]:
         from distributed import Client, KilledWorker
     except ImportError:
         raise ValueError(f"{address}: a cluster needs distributed; pip install 'gradlab[cluster]'") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # what it has to say is said here, in a line
     asyncio.run(_meet_scheduler(address))
     with Client(address, timeout=CONNECT, set_as_default=False) as client:
         start_one = f"dask worker {address} --nthreads 1"

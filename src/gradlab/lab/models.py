@@ -51,7 +51,7 @@ class Model:
         if seed is not None and seed not in self.seeds:
             raise ValueError(f"{seed} is not one of the seeds {', '.join(map(str, self.seeds))}")
         if self.median_seed == -1:
-            raise ValueError("its training diverged, so there is nothing to use")
+            raise ValueError("its training did not come to its end, so there is nothing to use")
         network = blank_network(self.network, len(self.features))
         return fill(network, self.tensors, self.seeds.index(self.median_seed if seed is None else seed))
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from gradlab.datasets import Dataset
-from gradlab.files import naming, remove_leftovers, whole_or_not_at_all
-from gradlab.lab.config import Config, Experiment
+from gradlab.files import naming, read_file, remove_leftovers, whole_or_not_at_all
+from gradlab.lab.config import MOST_BYTES, Config, Experiment
 from gradlab.lab.environment import environment
 from gradlab.lab.experiment import OnEpoch, Result, Verdict, estimate, load_data, run, summarize
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
@@ -29,6 +30,7 @@ __all__ = ["RunFolder", "carry_out", "key_of", "work"]
 
 LOG = "metrics.jsonl"
 MOST_JSON = 10**8  # bytes
+MOST_LOG = 10**10
 
 
 # --- one experiment ------------------------------------------------------------------------------------------------
@@ -223,7 +225,13 @@ class RunFolder:
 
     def _prepare(self) -> None:
         if is_taken(self.path, self.config):
-            raise FileExistsError(f"{self.path}: the folder is not empty; give another --out")
+            stranger = _stranger(self.path, self.config)
+            changed = f"{stranger} is of another experiment: the data or config.toml have changed since it was begun"
+            raise FileExistsError(
+                f"{self.path}: {changed if stranger else 'the folder is not empty'}; give another --out"
+            )
+        if (self.path / LOG).exists() and not (self.path / LOG).is_file():
+            raise FileExistsError(f"{self.path / LOG}: it is not a file")
         self._write(".writer", str(os.getpid()).encode())
         for folder in (self.path, *(self.path / name for name in ("results", "checkpoints", "figures"))):
             if folder.is_dir():
@@ -276,7 +284,8 @@ class RunFolder:
 
     def done(self) -> None:
         """Say that nothing is missing."""
-        (self.path / "checkpoints").rmdir()
+        with suppress(OSError):  # where somebody else has put something
+            (self.path / "checkpoints").rmdir()
         self._write("DONE", b"")
 
     def summary(self, results: Sequence[Result], verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -351,9 +360,16 @@ def is_taken(path: Path, config: Config) -> bool:
 
 def _can_go_on(path: Path, config: Config) -> bool:
     """Whether a folder is an unfinished run of this configuration, by this version."""
-    if (path / "DONE").exists() or (path / "config.toml").read_bytes() != _as_toml(config):
+    if (path / "DONE").exists() or read_file(path / "config.toml", MOST_BYTES) != _as_toml(config):
         return False
-    return not other_version(path)
+    return not other_version(path) and not _stranger(path, config)
+
+
+def _stranger(path: Path, config: Config) -> str:
+    """Name something in a folder that was kept of an experiment that its configuration has not; else nothing."""
+    keys = {key_of(experiment) for experiment in config.experiments}
+    kept = sorted(path.glob("results/*.safetensors")) + sorted(path.glob("checkpoints/*.safetensors"))
+    return next((str(file.relative_to(path)) for file in kept if file.stem not in keys), "")
 
 
 def other_version(path: Path) -> str:
@@ -410,11 +426,11 @@ def _underflow(result: Result) -> float:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise StoreError if it is none."""
     try:
-        found = parse(path, path.read_bytes()) if path.stat().st_size <= MOST_JSON else None
+        found = parse(path, read_file(path, MOST_JSON))
     except OSError as error:
         raise StoreError(path, error.strerror or str(error)) from None
     if not isinstance(found, dict):
-        raise StoreError(path, "it is not a JSON object, or too large")
+        raise StoreError(path, "it is not a JSON object")
     return found
 
 
@@ -439,7 +455,7 @@ def read_history(path: Path) -> dict[str, dict[str, np.ndarray]]:
     The epoch in which training diverged has no numbers, and is left out.
     """
     lines: dict[str, list[dict[str, Any]]] = {}
-    for text in (path / "metrics.jsonl").read_text("utf-8").splitlines():
+    for text in read_file(path / LOG, MOST_LOG).decode("utf-8").splitlines():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
