@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gradlab import cli
+from gradlab.cli import app, running
 from gradlab.datasets import DATASETS
 from gradlab.lab.config import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS, TOP_LEVEL
 from gradlab.nn.activations import ACTIVATIONS
@@ -147,7 +147,7 @@ def configurations(draw):
 @pytest.fixture
 def undrawn(monkeypatch):
     if not THOROUGH:
-        monkeypatch.setattr(cli, "_draw", lambda folder: None)
+        monkeypatch.setattr(running, "_draw", lambda folder: None)
 
 
 @settings(
@@ -161,7 +161,7 @@ def test_a_configuration_runs_or_is_refused_by_a_sentence_that_names_a_key(undra
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.toml"
         path.write_text(tomli_w.dumps(configuration), encoding="utf-8")
-        done = CliRunner().invoke(cli.app, ["run", str(path), "--out", f"{folder}/out"])
+        done = CliRunner().invoke(app, ["run", str(path), "--out", f"{folder}/out"])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         assert done.exit_code in (0, 1, 2, 3)
         assert "Traceback" not in done.output
