@@ -196,9 +196,7 @@ def check_object(subject: Any, like: str = "", *, name: str = "", path: str = ""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the numbers are judged, not the way to them
             return _verdict(subject, path, name, like)
-    except UnusableFileError:
-        raise
-    except FailedCodeError:
+    except (UnusableFileError, FailedCodeError):
         raise
     except BaseException as error:  # whatever somebody's own code raises
         raise FailedCodeError(describe(error, path, line=_line(type(subject)))) from None

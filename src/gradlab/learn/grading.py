@@ -125,7 +125,7 @@ class _Judge:
         trial = self.trial
         calls = [_call(self.reference, trial, draw) for draw in trial.draws]
         try:
-            answers = [self._answer(draw) for draw in trial.draws]
+            answers = [self._answer(draw, rights) for draw, rights in zip(trial.draws, calls, strict=True)]
         except (UnusableFileError, FailedCodeError):
             for other in others:  # where rows and columns are equally many, more goes through, and shows what is wrong
                 judge = _Judge(self.function, self.reference, other, self.path, lenient=True)
@@ -145,8 +145,8 @@ class _Judge:
         told = (self._compare(number, name) for number, name in enumerate(trial.results))
         return next(filter(None, told), None)
 
-    def _answer(self, draw: Draw) -> tuple[np.ndarray, ...]:
-        """Call the function; raise an error for what is no answer."""
+    def _answer(self, draw: Draw, rights: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """Call the function; raise an error for what is no answer. `rights` is what it should give."""
         trial, name = self.trial, self.trial.function
         self.given = copy.deepcopy(draw)
         try:
@@ -173,11 +173,10 @@ class _Judge:
                     f"{self.place}{name} returns {shown}; it is to return {', '.join(trial.results)}"
                 )
             results = tuple(returned)
-            self._refuse_another_order(results, _call(self.reference, trial, draw))
-        for result, right, each in zip(results, _call(self.reference, trial, draw), trial.results, strict=True):
+            self._refuse_another_order(results, rights)
+        for result, right, each in zip(results, rights, trial.results, strict=True):
             self._refuse(each, result, np.asarray(right))
         if self.lenient:
-            rights = _call(self.reference, trial, draw)
             return tuple(np.reshape(result, np.shape(right)) for result, right in zip(results, rights, strict=True))
         return results
 
