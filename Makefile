@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-all clean
 
@@ -12,9 +13,11 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	-$(BIN)/gradlab compile # once, rather than in each worker of pytest
 	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable
 
 test-all: $(VENV)/test.stamp
+	-$(BIN)/gradlab compile
 	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable -m ""
 
 clean:
@@ -26,9 +29,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@if $(INSTALL) --only-binary numba,llvmlite --editable ".[fast]" 2> /dev/null; then \
+	  echo "compiling the engine, once:"; $(BIN)/gradlab compile || true; \
+	else \
+	  echo "Numba has no build for this Python: gradlab is installed without it, and trains more slowly"; \
+	  $(INSTALL) --editable .; \
+	fi
 	@touch $@
 
 $(VENV)/test.stamp: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	$(INSTALL) --editable ".[test]"
 	@touch $@ $(VENV)/run.stamp

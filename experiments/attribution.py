@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from gradlab.datasets import Dataset, load
 from gradlab.flow import Attribution, Interval, attribution, mean_interval, predicted_decay
-from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp
+from gradlab.training import train
 
 DEPTH = 10
 LOSS = BinaryCrossEntropy()

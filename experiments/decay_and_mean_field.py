@@ -20,7 +20,8 @@ from frame import LEGEND_OF_BANDS, Numbers, Report, array, main
 from tqdm import tqdm
 
 from gradlab.flow import FlowRecorder, Interval, critical_gain, decay_slope, mean_field, predicted_decay
-from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp
+from gradlab.training import train
 
 DEPTH, FIRST = 20, 6  # hidden layers, and the first of those that the slope is fitted over, counted from 1
 BATCH = 32

@@ -20,16 +20,8 @@ from tqdm import tqdm
 from gradlab.datasets import load
 from gradlab.flow import diagnose, share_interval
 from gradlab.flow.diagnose import WORDS
-from gradlab.nn import (
-    LOSSES,
-    OPTIMIZERS,
-    DivergenceError,
-    Network,
-    Sigmoid,
-    SquaredError,
-    mlp,
-    train,
-)
+from gradlab.nn import LOSSES, OPTIMIZERS, Network, Sigmoid, SquaredError, mlp
+from gradlab.training import DivergenceError, train
 
 DATA = {"moons": {"n_samples": 400}, "circles": {"n_samples": 400}, "breast_cancer": {}}
 EPOCHS, NEAR = 100, 0.05
@@ -140,7 +132,7 @@ class Patient:
         network = self.build()
         try:
             for _ in train(network, self.loss(), self.optimizer(), self.x, self.y, epochs=epochs, batch_size=32,
-                           seed=self.seed, input_gradient=False):  # fmt: skip
+                           seed=self.seed):  # fmt: skip
                 pass
         except DivergenceError:
             return float(max(self.y.mean(), 1.0 - self.y.mean()))

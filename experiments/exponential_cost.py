@@ -19,7 +19,8 @@ import numpy as np
 from frame import Numbers, Report, array, main
 from speed import exhaust, interleave
 
-from gradlab.nn import SGD, Activation, BinaryCrossEntropy, Network, ReLU, Sigmoid, mlp, train
+from gradlab.nn import SGD, Activation, BinaryCrossEntropy, Network, ReLU, Sigmoid, mlp
+from gradlab.training import train
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {"sigmoid": Sigmoid, "relu": ReLU}
 SHAPES = ((32, 32), (128, 128), (256, 512), (1024, 1024))  # the first and the third are those of the two networks

@@ -21,7 +21,8 @@ import numpy as np
 from frame import LEGEND_OF_BANDS, Numbers, Report, array, main
 
 from gradlab.flow import Interval, mean_field, mean_interval
-from gradlab.nn import Adam, BinaryCrossEntropy, Dense, Network, Recurrent, Sigmoid, train
+from gradlab.nn import Adam, BinaryCrossEntropy, Dense, Network, Recurrent, Sigmoid
+from gradlab.training import train
 
 DEFAULT, *LONG = NAMES = ("σ", "σ − ½, 4·orthogonal", "tanh, orthogonal", "ReLU, identity")
 STEPS_BACK = 20
@@ -58,7 +59,7 @@ def accuracy(name: str, lag: int, seeds: int, epochs: int) -> np.ndarray:
     network = Network([recurrence(name, 32), Dense(32, 1)], seed=range(seeds))
     for _ in train(
         network, BinaryCrossEntropy(), Adam(0.003), x, x[:, 0] > 0.0,
-        epochs=epochs, batch_size=32, clip_norm=1.0, input_gradient=False,
+        epochs=epochs, batch_size=32, clip_norm=1.0,
     ):  # fmt: skip
         pass
     return np.mean((network.decision_function(x_test)[..., 0] > 0.0) == (x_test[:, 0] > 0.0), axis=-1)

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 THREADS = (
@@ -89,25 +90,21 @@ class Job:
         )
 
 
-def gradlab(job: Job) -> Callable[[], Weights]:
-    """Train with gradlab."""
-    from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Dense, Network, mlp, train
+def gradlab(job: Job, engine: str = "auto") -> Callable[[], Weights]:
+    """Train with gradlab, on one of its engines; it hands over one step per epoch."""
+    from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Dense, Network, mlp
+    from gradlab.training import train
 
     def run() -> Weights:
         network = Network(mlp(job.widths, job.activation), dtype=job.x.dtype)
         network.params[...] = job.first
         optimizer = Adam(job.learning_rate) if job.optimizer == "adam" else SGD(job.learning_rate)
-        options = {"epochs": job.epochs, "batch_size": job.batch_size, "shuffle": False, "input_gradient": False}
-        steps = train(network, BinaryCrossEntropy(), optimizer, job.x, job.y, **options)
+        options = {"epochs": job.epochs, "batch_size": job.batch_size, "shuffle": False, "each": "epoch"}
         if job.record:
-            from gradlab.flow import FlowRecorder
-
-            recorder = FlowRecorder("step")
-            for step in steps:
-                recorder(step)
-        else:
-            for _ in steps:
-                pass
+            options["record"] = ["weight_gradient_norm"]
+        records = []
+        for step in train(network, BinaryCrossEntropy(), optimizer, job.x, job.y, engine=engine, **options):
+            records.append(step.recorded)
         return [(layer.W, layer.b[0]) for layer in network.layers if isinstance(layer, Dense)]
 
     return run
@@ -230,6 +227,8 @@ def jax(job: Job) -> Callable[[], Weights]:
 
 PEERS: dict[str, Callable[[Job], Callable[[], Weights]]] = {
     "gradlab": gradlab,
+    "compiled": partial(gradlab, engine="compiled"),
+    "plain": partial(gradlab, engine="plain"),
     "scikit-learn": sklearn,
     "PyTorch": torch,
     "JAX": jax,

@@ -18,7 +18,8 @@ import sys
 import numpy as np
 from frame import Numbers, Report, array, main
 
-from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Loss, Network, Sigmoid, SquaredError, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Loss, Network, Sigmoid, SquaredError
+from gradlab.training import train
 
 STARTS = np.array([[0.6, 0.9], [2.0, 2.0]])
 PRINTED = ((0.82, 0.09), (0.98, 0.20))  # Nielsen's, with the quadratic cost: first and last output

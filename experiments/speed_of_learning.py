@@ -20,7 +20,8 @@ import numpy as np
 from frame import Numbers, Report, array, main
 
 from gradlab.flow import Interval, mean_field, mean_interval
-from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Loss, Network, SquaredError, mlp, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Loss, Network, SquaredError, mlp
+from gradlab.training import train
 
 NIELSEN = ((0.0657, 0.309), (0.0118, 0.0600, 0.283), (0.0030, 0.0171, 0.0695, 0.285))  # from the input to the output
 WIDTH, CLASSES, ROWS = 30, 10, 1000
@@ -35,7 +36,7 @@ def speeds(x: np.ndarray, y: np.ndarray, hidden: int, loss: Loss, seeds: int) ->
         widths = [x.shape[1], *[WIDTH] * hidden, CLASSES]
         layers = mlp(widths, "sigmoid", "lecun_normal", bias_init="normal")
         network = Network(layers, seed=range(start, min(start + AT_ONCE, seeds)))
-        next(train(network, loss, SGD(), x, y, epochs=1, batch_size=len(x), shuffle=False, input_gradient=False))
+        next(train(network, loss, SGD(), x, y, epochs=1, batch_size=len(x), shuffle=False))
         biases = [layer.db for layer in network.layers if isinstance(layer, Dense)]
         return np.concatenate([np.linalg.norm(db, axis=-1) for db in biases[:-1]], axis=-1)
 

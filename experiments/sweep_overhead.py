@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from gradlab.lab.config import load_config
+from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
 from gradlab.lab.experiment import load_data, run
 from gradlab.lab.runs import RunFolder
@@ -42,7 +43,7 @@ training.epochs = 60
 def configured(folder, text):
     path = folder / "sweep.toml"
     path.write_text(text, encoding="utf-8")
-    plan = load_config(path)
+    plan, _ = settle(load_config(path))
     return plan, [load_data(experiment) for experiment in plan.experiments]
 
 

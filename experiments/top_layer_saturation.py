@@ -18,7 +18,8 @@ import numpy as np
 from frame import LEGEND_OF_BANDS, Numbers, Report, array, main
 
 from gradlab.flow import mean_interval
-from gradlab.nn import SGD, Network, SoftmaxCrossEntropy, mlp, train
+from gradlab.nn import SGD, Network, SoftmaxCrossEntropy, mlp
+from gradlab.training import train
 
 HIDDEN = 4
 BATCH = 10
@@ -50,7 +51,7 @@ def follow(batch_size: int, epochs: int, seeds: int, also: int) -> dict[str, np.
     means = []
     for step in train(
         network, SoftmaxCrossEntropy(), SGD(0.3), x_train, np.eye(10)[y_train],
-        epochs=epochs, batch_size=batch_size, input_gradient=False,
+        epochs=epochs, batch_size=batch_size,
     ):  # fmt: skip
         if step.index + 1 in wanted:
             tape = network.forward(x_test)

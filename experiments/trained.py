@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from gradlab.datasets import Dataset
-from gradlab.nn import SGD, BinaryCrossEntropy, DivergenceError, Layer, Loss, Network, Optimizer, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Layer, Loss, Network, Optimizer
+from gradlab.training import DivergenceError, train
 
 WIDTH, BATCH = 32, 32
 
@@ -37,7 +38,7 @@ def accuracies(
     """
     network = Network(layers, seed=range(seeds))
     steps = train(network, loss or BinaryCrossEntropy(), optimizer, data.x_train, data.y_train,
-                  epochs=epochs, batch_size=BATCH, input_gradient=False)  # fmt: skip
+                  epochs=epochs, batch_size=BATCH)  # fmt: skip
     try:
         return np.array(
             [(right or share_right)(network, data) for s in steps if s.ends_epoch and (s.epoch + 1) % every == 0]

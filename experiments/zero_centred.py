@@ -20,7 +20,8 @@ import numpy as np
 from frame import Numbers, Report, array, main
 
 from gradlab.flow import Interval, mean_interval
-from gradlab.nn import SGD, Activation, DivergenceError, Network, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh, mlp, train
+from gradlab.nn import SGD, Activation, Network, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh, mlp
+from gradlab.training import DivergenceError, train
 
 WIDTH = 64
 LOSS, TARGET = SoftmaxCrossEntropy(), 0.1
@@ -77,7 +78,7 @@ def cost(
     looks = set(np.geomspace(10, BUDGET, 240).astype(int).tolist())
     steps = np.full(seeds, np.inf)
     try:
-        for step in train(network, LOSS, SGD(rate), x, y, epochs=BUDGET, batch_size=batch_size, input_gradient=False):
+        for step in train(network, LOSS, SGD(rate), x, y, epochs=BUDGET, batch_size=batch_size):
             taken = step.index + 1
             if taken in looks:
                 reached = LOSS.value(network.decision_function(x), y) < TARGET

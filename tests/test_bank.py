@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradlab.check import check_gradients
 from gradlab.learn.exercises import EXERCISES
-from gradlab.nn import SGD, Adam, AdamW, Dense, Network, RMSProp, check_gradients
+from gradlab.nn import SGD, Adam, AdamW, Dense, Network, RMSProp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 

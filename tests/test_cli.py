@@ -10,7 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from gradlab.lab.runs import read_arrays
+from gradlab.training.engines import compiled
 
+HAS_NUMBA = compiled.is_installed()
+ENGINES = ["plain", pytest.param("compiled", marks=pytest.mark.skipif(not HAS_NUMBA, reason="no Numba"))]
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = """
 title = "Small"
@@ -107,6 +110,14 @@ def test_a_dry_run_writes_nothing(small, tmp_path):
         (["run", "small.toml", "--out", "small.toml"], "--out small.toml: it exists"),
         (["run", "small.toml", "--bogus"], "No such option"),
         (["run", "small.toml", "--checkpoint-every", "0"], "--checkpoint-every: 0 is not a whole number of at least 1"),
+        (["run", "small.toml", "--threads", "0"], "--threads: 0 is not a whole number of at least 1"),
+        (["run", "small.toml", "--threads", "0", "--dry-run"], "--threads: 0 is not a whole number of at least 1"),
+        (["run", "small.toml", "--threads", "x"], "--threads"),
+        (
+            ["run", "small.toml", "--set", "training.engine=compild"],
+            "--set: training.engine: 'compild' is not one of auto, plain, compiled; did you mean 'compiled'?",
+        ),
+        (["run", "small.toml", "--set", "training.threads=2"], "training.threads: unknown key"),
         (["run", "--resume", "nowhere"], "--resume nowhere: there is no config.toml in it"),
         (["run", "small.toml", "--resume", "full"], "CONFIG: not together with --resume"),
         (["run", "--resume", "full", "--set", "network.depth=2"], "--set: not together with --resume"),
@@ -176,12 +187,16 @@ def started(cwd, *arguments):
     return process
 
 
-LONG = ["--set", "training.epochs=100", "--set", "data.n_samples=2000"]
+def long_on(engine):
+    """What lets a run take some seconds, so that it can be ended before."""
+    settings = ["data.n_samples=2000", f"training.epochs={100 if engine == 'plain' else 1000}"]
+    return [part for setting in (*settings, f"training.engine={engine}") for part in ("--set", setting)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
-def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path):
-    process = started(tmp_path, small, *LONG)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path, engine):
+    process = started(tmp_path, small, *long_on(engine))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -201,15 +216,17 @@ def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
-def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(small, tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(small, tmp_path, engine):
+    long = long_on(engine)
     for said in ("", "gradlab: going on with the unfinished run in runs/small\n"):
-        process = started(tmp_path, small, *LONG, "--checkpoint-every", 1)
+        process = started(tmp_path, small, *long, "--checkpoint-every", 1)
         process.kill()
         assert process.communicate()[1] == said
     done = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "gradlab: going on with the unfinished run in runs/small\n"
-    gradlab("run", small, *LONG, "--out", "whole", cwd=tmp_path)
+    gradlab("run", small, *long, "--out", "whole", cwd=tmp_path)
     folders = [tmp_path / "runs/small", tmp_path / "whole"]
     for name in ("metrics.jsonl", "model.safetensors", "flow.npz", "boundary.npz", "figures/learning_curves.png"):
         assert len({(folder / name).read_bytes() for folder in folders}) == 1, name
@@ -376,7 +393,7 @@ def test_explain_writes_every_format(small, tmp_path):
 def test_explain_takes_the_step_that_run_would_take(step, small, tmp_path):
     from gradlab.lab.config import load_config
     from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule, load_data
-    from gradlab.nn import train
+    from gradlab.training import train
 
     settings = ["training.schedule=exponential", "training.optimizer=adam", "training.l2=0.1", "network.dropout=0.1"]
     [experiment] = load_config(small, settings).experiments
@@ -470,3 +487,141 @@ def test_diagram_refuses_in_one_sentence(small, arguments, message, tmp_path):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert set(tmp_path.iterdir()) == before
+
+
+# engines
+
+# What the command is where Numba is not installed, or where no cache can be written.
+WITHOUT = "from gradlab.training.engines import compiled; compiled.is_installed = lambda: False; "
+NOWHERE = (
+    "import gradlab.training.engines.cache as cache; "
+    "cache._is_writable = lambda path: False; import os; os.environ['XDG_CACHE_HOME'] = '/dev/null/x'; "
+    "os.environ['MPLCONFIGDIR'] = '.'; "
+    "os.environ.pop('NUMBA_CACHE_DIR', None); "
+)
+
+
+def gradlab_where(before, *arguments, cwd):
+    code = before + "from gradlab.__main__ import main; main()"
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+def test_a_dry_run_says_the_engine_of_each_experiment(small, tmp_path):
+    small.write_text(SMALL + "[[variants]]\nname = 'a'\n[[variants]]\nname = 'b'\ntraining.engine = 'plain'\n")
+    lines = gradlab("run", small, "--dry-run", cwd=tmp_path).stdout.splitlines()
+    assert [line.split(", ")[1] for line in lines if line.startswith(("# a:", "# b:"))] == [
+        "compiled engine",
+        "plain engine",
+    ]
+    found = json.loads(gradlab("run", small, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert [(e["name"], e["engine"], e["networks"]) for e in found["experiments"]] == [
+        ("a", "compiled", 3),
+        ("b", "plain", 3),
+    ]
+    assert found["networks"] == 6
+    assert found["config"]["training"]["engine"] == "auto"
+    plain = gradlab_where(WITHOUT, "run", small, "--dry-run", "--json", cwd=tmp_path)
+    assert plain.stderr == ""
+    assert {e["engine"] for e in json.loads(plain.stdout)["experiments"]} == {"plain"}
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--workers", "2"]])
+def test_the_compiled_engine_without_its_extra_is_one_line_and_nothing_is_written(small, tmp_path, more):
+    done = gradlab_where(WITHOUT, "run", small, "--set", "training.engine=compiled", *more, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.endswith("""needs Numba: pip install "gradlab[fast]"\n""")
+    assert done.stderr.count("\n") == 1
+    assert "small.toml: training.engine: 'compiled' cannot be used" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+def test_without_a_place_for_the_cache_a_run_is_plain_and_says_so_once(small, tmp_path):
+    variants = "[[variants]]\nname = 'a'\n[[variants]]\nname = 'b'\nnetwork.activation = 'relu'\n"
+    small.write_text(SMALL + variants)
+    done = gradlab_where(NOWHERE, "run", small, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("gradlab: the plain engine is used: ")
+    assert "__pycache__ cannot be written" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [v["engine"] for v in json.loads(done.stdout)["variants"].values()] == ["plain", "plain"]
+    done = gradlab_where(NOWHERE, "compile", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "__pycache__ cannot be written" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not HAS_NUMBA or os.name == "nt", reason="no Numba, or no such signal")
+def test_a_killed_run_keeps_its_engine_wherever_it_is_gone_on_with(small, tmp_path):
+    process = started(tmp_path, small, *long_on("auto"), "--checkpoint-every", 1)
+    process.kill()
+    process.communicate()
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+    assert json.loads((tmp_path / "runs/small/environment.json").read_text())["engine"] == {"small": "compiled"}
+    for how in (["--resume", "runs/small"], [small, *long_on("auto")], ["--resume", "runs/small", "--dry-run"]):
+        done = gradlab_where(WITHOUT, "run", *how, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "training.engine: the run was begun with 'compiled', which cannot be used: " in done.stderr
+        assert done.stderr.endswith("""pip install "gradlab[fast]"\n""")
+        assert done.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()} == before
+    done = gradlab("run", "--resume", "runs/small", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["variants"]["small"]["engine"] == "compiled"
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+def test_a_run_begun_plain_goes_on_plain_where_auto_is_compiled_now(small, tmp_path):
+    begin = "from gradlab.lab import sweep; sweep.run_all = lambda *_: 1 / 0; "
+    assert gradlab_where(WITHOUT + begin, "run", small, cwd=tmp_path).returncode != 0
+    found = json.loads(gradlab("run", small, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert [e["engine"] for e in found["experiments"]] == ["plain"]
+    done = gradlab("run", small, "--json", cwd=tmp_path)
+    assert done.stderr == "gradlab: going on with the unfinished run in runs/small\n"
+    assert json.loads(done.stdout)["variants"]["small"]["engine"] == "plain"
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+def test_the_number_of_threads_is_noted_and_changes_no_file(small, tmp_path):
+    for threads in (1, 2):
+        done = gradlab("run", small, "--threads", threads, "--out", str(threads), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / str(threads) / "environment.json").read_text())["threads"] == threads
+    for path in (tmp_path / "1").rglob("*"):
+        if path.is_file() and path.name not in ("environment.json", "summary.json") and path.parent.name != "results":
+            assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes(), path
+
+
+def test_compile_without_its_extra_is_one_line(tmp_path):
+    done = gradlab_where(WITHOUT, "compile", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'gradlab: the compiled engine needs Numba: pip install "gradlab[fast]"\n'
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+def test_compile_says_where_it_is_kept_and_how_long_it_took(tmp_path):
+    from gradlab.training.engines.cache import folder
+
+    done = gradlab("compile", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["folder"] == str(folder())
+    assert found["seconds"].keys() == {"float64", "float32"}
+    done = gradlab("compile", cwd=tmp_path)
+    assert done.stdout.startswith("the compiled engine is ready, float64 in ")
+    assert done.stdout.endswith(f" s; it is kept in {folder()}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
+@pytest.mark.slow
+def test_what_is_compiled_is_announced_before_the_bar_and_kept_where_it_is_told_to(small, tmp_path):
+    cache = tmp_path / "cache"
+    done = gradlab("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)})
+    assert done.returncode == 0
+    assert done.stderr == "gradlab: compiling the engine for float64, once: about 20 seconds\n"
+    assert any(path.is_file() for path in cache.rglob("*"))
+    assert gradlab("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)}).stderr == ""

@@ -1,8 +1,13 @@
 """MLPClassifier in scikit-learn's place: the same where that is right, and what it does more."""
 
+import copy
 import io
 import math
+import multiprocessing
+import os
 import pickle
+import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
@@ -25,8 +30,19 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import gradlab
 from gradlab import ACTIVATIONS, BinaryCrossEntropy, DivergenceError, MLPClassifier, SquaredError
 from gradlab.nn import Activation, BatchNorm, Dropout, Sigmoid, Tanh
+from gradlab.training import EngineError
 
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+class Sine(Activation):
+    """An activation that no kernel stands for."""
+
+    def forward(self, x):
+        return np.sin(x)
+
+    def derivative(self, x, y):
+        return np.cos(x)
 
 
 def scaled(data):
@@ -38,6 +54,7 @@ BINARY = scaled(load_breast_cancer(return_X_y=True))
 MULTICLASS = scaled(load_iris(return_X_y=True))
 MULTILABEL = scaled(make_multilabel_classification(150, random_state=0))
 TASKS = {"binary": BINARY, "multiclass": MULTICLASS, "multilabel": MULTILABEL}
+each_engine = pytest.mark.parametrize("engine", ["plain", "compiled"])
 each_task = pytest.mark.parametrize("task", TASKS)
 ENDLESS = {"tol": 0.0, "n_iter_no_change": 10_000}  # as many epochs as max_iter says
 
@@ -60,10 +77,19 @@ def distance(one, other):
 # scikit-learn's own checks
 
 
+NO_KERNEL = dict.fromkeys(
+    ("check_estimator_sparse_tag", "check_sample_weight_equivalence_on_sparse_data"),
+    "sparse samples have no compiled kernel",
+)
+
+
 @pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
 )
-@parametrize_with_checks([MLPClassifier(), MLPClassifier((20, 10), ["tanh", "elu"], solver="sgd")])
+@parametrize_with_checks(
+    [MLPClassifier(), MLPClassifier((20, 10), ["tanh", "elu"], solver="sgd"), MLPClassifier(engine="compiled")],
+    expected_failed_checks=lambda estimator: NO_KERNEL if estimator.engine == "compiled" else {},
+)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -84,7 +110,7 @@ def test_parameters_and_defaults_are_scikit_learns():
         ("momentum", 1.5), ("validation_fraction", 1.0), ("beta_1", 1.0), ("beta_2", 1.0), ("epsilon", 0.0),
         ("n_iter_no_change", 0), ("max_fun", 0), ("loss", "hinge"), ("dropout", 1.0), ("batch_norm", 3),
         ("class_weight", "even"), ("patience", 0), ("monitor", "f1"), ("clip_norm", -1.0), ("record_flow", "yes"),
-        ("weight_init", 3),
+        ("weight_init", 3), ("engine", "fast"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_refused_is_named(name, value):
@@ -105,6 +131,8 @@ def test_a_parameter_that_is_refused_is_named(name, value):
         ({"loss": SquaredError()}, "SquaredError on the logits themselves gives no probabilities"),
         ({"solver": "lbfgs", "dropout": 0.5}, "solver='lbfgs' needs a loss that stays the same"),
         ({"solver": "lbfgs", "record_flow": True}, "solver='lbfgs' takes no steps"),
+        ({"solver": "lbfgs", "engine": "compiled"}, "engine: 'compiled' cannot be used: solver='lbfgs' calls the lay"),
+        ({"engine": "compiled", "activation": [Sine()]}, r"engine: 'compiled' cannot be used: layers\[1\]: .*Sine"),
         ({"class_weight": {7: 1.0}}, r"class_weight: \[7\] are not in classes_"),
     ],
 )
@@ -346,10 +374,11 @@ def unchanged_by(classifier, fails, error):
 
 
 @unfinished
+@each_engine
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_what_fails_leaves_a_fitted_classifier_as_it_was(warm_start):
+def test_what_fails_leaves_a_fitted_classifier_as_it_was(warm_start, engine):
     X, y = BINARY
-    known = MLPClassifier(max_iter=3, warm_start=warm_start, random_state=0).fit(X, y)
+    known = MLPClassifier(max_iter=3, warm_start=warm_start, random_state=0, engine=engine).fit(X, y)
     bad = (X, np.full(569, 7))
     unchanged_by(known, lambda: known.fit(X, y, validation_data=bad), ValueError)
     unchanged_by(known, lambda: known.fit(X, np.zeros(569)), ValueError)
@@ -363,12 +392,14 @@ def test_what_fails_leaves_a_fitted_classifier_as_it_was(warm_start):
     assert known.score(X, y) > 0.8
 
 
-def test_the_best_weights_survive_a_divergence():
+@each_engine
+def test_the_best_weights_survive_a_divergence(engine):
     def blow_up(step):
         if step.epoch == 5:
             step.network.params[...] = np.nan
 
-    ours = MLPClassifier(8, early_stopping=True, callbacks=[blow_up], learning_rate_init=0.01, random_state=0)
+    params = {"learning_rate_init": 0.01, "random_state": 0, "engine": engine}
+    ours = MLPClassifier(8, early_stopping=True, callbacks=[blow_up], **params)
     with pytest.raises(DivergenceError):
         ours.fit(*BINARY)
     assert ours.score(*BINARY) > 0.9
@@ -394,7 +425,7 @@ def test_early_stopping_watches_the_loss_unless_told():
         watched = losses if monitor == "loss" else -scores
         waited, best = 0, math.inf
         for epoch, value in enumerate(watched):
-            waited = 0 if value <= best - 1e-6 else waited + 1
+            waited = 0 if value < best - 1e-6 else waited + 1
             best = min(best, value)
             assert waited < 5 or epoch == len(watched) - 1
         assert waited == 5
@@ -430,11 +461,130 @@ def test_early_stopping_takes_scikit_learns_split(task, monitor):
         assert distance(theirs, ours) < 1e-10
 
 
-def test_the_loss_is_that_of_the_best_weights_when_they_are_put_back():
-    ours = fitted(MLPClassifier(20, early_stopping=True, learning_rate_init=0.05, random_state=0), *BINARY)
+@each_engine
+def test_the_loss_is_that_of_the_best_weights_when_they_are_put_back(engine):
+    params = {"early_stopping": True, "learning_rate_init": 0.05, "random_state": 0, "engine": engine}
+    ours = fitted(MLPClassifier(20, **params), *BINARY)
     best = int(np.argmin(ours.validation_loss_curve_))
     assert best < len(ours.loss_curve_) - 1
     assert ours.loss_ == ours.loss_curve_[best]
+
+
+def test_an_improvement_by_the_tolerance_itself_is_none(monkeypatch):
+    """The epochs score 2, 1, 0, each lower by exactly tol: after the first none improves, and yet the last is best."""
+    scores = iter([2.0, 1.0, 0.0])
+    note = MLPClassifier._note_losses
+    monkeypatch.setattr(MLPClassifier, "_note_losses", lambda *args: note(*args) and next(scores))
+    ours = MLPClassifier(3, early_stopping=True, tol=1.0, n_iter_no_change=2, random_state=0).fit(*BINARY)
+    assert ours.n_iter_ == 3
+    assert ours.loss_ == ours.loss_curve_[-1]
+
+
+@unfinished
+def test_the_patience_goes_on_over_parts_and_follows_the_tolerance():
+    ours = MLPClassifier(9, solver="sgd", learning_rate="adaptive", n_iter_no_change=3, random_state=1, tol=1e9)
+    for _ in range(3):
+        ours.partial_fit(*MULTICLASS, classes=[0, 1, 2])
+    assert ours._optimizer.learning_rate == 0.001
+    ours.set_params(tol=0.0).partial_fit(*MULTICLASS)  # it improves
+    ours.set_params(tol=1e9)
+    for rate in (0.001, 0.001, 0.0002):
+        ours.partial_fit(*MULTICLASS)
+        assert ours._optimizer.learning_rate == pytest.approx(rate, rel=1e-12)
+
+
+# The engines
+
+
+@unfinished
+@each_task
+@pytest.mark.parametrize("dtype, close", [(np.float64, 1e-9), (np.float32, 1e-3)])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_the_engines_fit_and_predict_the_same(task, solver, dtype, close):
+    X, y = TASKS[task][0].astype(dtype), TASKS[task][1]
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
+    params = {"hidden_layer_sizes": (10, 7), "solver": solver, "learning_rate": "invscaling", "clip_norm": 1.0}
+    params |= {"max_iter": 8, "batch_size": 32, "alpha": 0.01, "random_state": 3, "record_flow": True}
+    plain, compiled = (
+        MLPClassifier(engine=engine, **params).fit(X, y, weights, validation_data=(X, y))
+        for engine in ("plain", "compiled")
+    )
+    assert (plain.engine_, compiled.engine_) == ("plain", "compiled")
+    assert distance(plain, compiled) < close
+    for name in ("loss_curve_", "running_loss_curve_", "validation_loss_curve_"):
+        np.testing.assert_allclose(getattr(compiled, name), getattr(plain, name), rtol=close)
+    for name, values in plain.flow_.items():
+        np.testing.assert_allclose(compiled.flow_[name], values, rtol=close, err_msg=name)
+    np.testing.assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), atol=close)
+    assert compiled.predict_proba(X).dtype == dtype
+
+
+def no_layer(*_):
+    raise AssertionError("a layer was called")
+
+
+def test_the_compiled_engine_predicts(monkeypatch):
+    ours = fitted(MLPClassifier(5, max_iter=2, random_state=0, engine="compiled"), *BINARY)
+    monkeypatch.setattr("gradlab.nn.Network.decision_function", no_layer)
+    assert ours.predict(BINARY[0]).shape == (569,)
+
+
+@unfinished
+def test_auto_goes_by_the_work_of_all_epochs(monkeypatch):
+    params = {"hidden_layer_sizes": 3, "random_state": 0, "batch_size": 100}
+    epoch = 569 * MLPClassifier(max_iter=1, **params).fit(*BINARY).network_.params.size
+    monkeypatch.setattr("gradlab.training.engines.LARGE", 3 * epoch)
+    for epochs, engine in ((2, "plain"), (3, "compiled")):
+        assert MLPClassifier(max_iter=epochs, **params).fit(*BINARY).engine_ == engine
+    assert MLPClassifier(**params).partial_fit(*BINARY, classes=[0, 1]).engine_ == "plain"
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert MLPClassifier(max_iter=3, **params).fit(*BINARY).engine_ == "plain"
+
+
+@unfinished
+@each_engine
+def test_a_training_goes_on_with_its_engine(engine, monkeypatch):
+    ours = MLPClassifier(3, max_iter=2, random_state=0, warm_start=True, engine=engine).fit(*BINARY)
+    ours.set_params(engine="auto")
+    assert ours.partial_fit(*BINARY).engine_ == engine
+    monkeypatch.setattr("gradlab.training.engines.LARGE", 0)
+    assert ours.fit(*BINARY).engine_ == engine
+    other = {"plain": "compiled", "compiled": "plain"}[engine]
+    assert ours.set_params(engine=other).partial_fit(*BINARY).engine_ == other
+    assert ours.set_params(engine="auto", warm_start=False).fit(*BINARY).engine_ == "compiled"
+
+
+@unfinished
+def test_lbfgs_is_plain_and_sparse_samples_are_too(monkeypatch, capsys):
+    monkeypatch.setattr("gradlab.training.engines.LARGE", 0)
+    assert MLPClassifier(3, solver="lbfgs", max_iter=2).fit(*BINARY).engine_ == "plain"
+    ours = MLPClassifier(3, max_iter=2, random_state=0)
+    assert ours.fit(sparse.csr_array(BINARY[0]), BINARY[1]).engine_ == "plain"
+    assert capsys.readouterr().err == "gradlab: the plain engine is used: x: a sparse array has no compiled kernel\n"
+    dense = ours.fit(*BINARY)
+    assert dense.engine_ == "compiled"
+    np.testing.assert_allclose(dense.predict_proba(sparse.csr_array(BINARY[0])), dense.predict_proba(BINARY[0]))
+    assert capsys.readouterr().err == ""
+
+
+@unfinished
+def test_without_numba_a_compiled_classifier_predicts_and_says_why_it_cannot_go_on(monkeypatch, capsys):
+    ours = MLPClassifier(3, max_iter=2, random_state=0, engine="compiled", warm_start=True).fit(*BINARY)
+    expected, moved = ours.predict_proba(BINARY[0]), pickle.loads(pickle.dumps(ours))
+    monkeypatch.setitem(sys.modules, "numba", None)
+    np.testing.assert_allclose(moved.predict_proba(BINARY[0]), expected, rtol=1e-9)
+    assert capsys.readouterr().err == ""
+    for engine in ("compiled", "auto"):
+        moved.set_params(engine=engine)
+        for go_on in (moved.partial_fit, moved.fit):
+            unchanged_by(moved, lambda go_on=go_on: go_on(*BINARY), EngineError)
+    generator = np.random.RandomState(0)
+    fresh = MLPClassifier(3, engine="compiled", random_state=generator)
+    for fit in (fresh.fit, lambda X, y: fresh.partial_fit(X, y, classes=[0, 1])):
+        with pytest.raises(EngineError, match=r'needs Numba: pip install "gradlab\[fast\]"'):
+            fit(*BINARY)
+        assert vars(fresh).keys() == fresh.get_params().keys()
+    assert moved.set_params(engine="plain").partial_fit(*BINARY).engine_ == "plain"
 
 
 # Data that cannot be learned from
@@ -484,12 +634,47 @@ def test_a_warm_start_takes_up_what_was_changed():
 
 
 @unfinished
-def test_threads_may_predict_side_by_side():
-    ours = MLPClassifier((100, 100), max_iter=3, random_state=0).fit(*BINARY)
+@each_engine
+def test_threads_may_predict_side_by_side(engine):
+    ours = MLPClassifier((100, 100), max_iter=3, random_state=0, engine=engine).fit(*BINARY)
     expected = ours.predict_proba(BINARY[0])
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(ours.predict_proba, [BINARY[0]] * 60):
             np.testing.assert_array_equal(found, expected)
+
+
+def put_prediction(queue, classifier, X):
+    queue.put(classifier.predict_proba(X))
+
+
+@unfinished
+@each_engine
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12 and later, where there are threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_forked_while_others_predict_predicts_too(engine):
+    ours = MLPClassifier((50, 50), max_iter=2, random_state=0, engine=engine).fit(*BINARY)
+    expected, enough = ours.predict_proba(BINARY[0]), threading.Event()
+
+    def predict_on():
+        while not enough.is_set():
+            ours.predict_proba(BINARY[0])
+
+    fork = multiprocessing.get_context("fork")
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(predict_on) for _ in range(2)]
+        try:
+            for _ in range(5):
+                queue = fork.SimpleQueue()
+                child = fork.Process(target=put_prediction, args=(queue, ours, BINARY[0]), daemon=True)
+                child.start()
+                child.join(60)
+                hung = child.is_alive()
+                child.kill()
+                assert not hung
+                np.testing.assert_array_equal(queue.get(), expected)
+        finally:
+            enough.set()
+        assert all(future.result() is None for future in busy)
 
 
 def test_hidden_layers_may_be_absent():
@@ -585,16 +770,19 @@ def test_decision_boundary():
 
 
 @unfinished
+@each_engine
 @each_task
-def test_clone_and_pickle(task):
-    ours = MLPClassifier(5, [Tanh()], max_iter=3, random_state=0, loss=None).fit(*TASKS[task])
+def test_clone_and_pickle(task, engine):
+    ours = MLPClassifier(5, [Tanh()], max_iter=3, random_state=0, loss=None, engine=engine).fit(*TASKS[task])
     again = clone(ours).fit(*TASKS[task])
-    copied = pickle.loads(pickle.dumps(ours))
-    for other in (again, copied):
+    copies = [pickle.loads(pickle.dumps(ours)), copy.deepcopy(ours)]
+    for other in (again, *copies):
         np.testing.assert_array_equal(other.predict_proba(TASKS[task][0]), ours.predict_proba(TASKS[task][0]))
-    copied.partial_fit(*TASKS[task])
     ours.partial_fit(*TASKS[task])
-    np.testing.assert_array_equal(copied.network_.params, ours.network_.params)
+    for copied in copies:
+        copied.partial_fit(*TASKS[task])
+        assert copied.engine_ == engine
+        np.testing.assert_array_equal(copied.network_.params, ours.network_.params)
 
 
 @unfinished
@@ -671,11 +859,11 @@ def test_a_users_script_runs_unchanged():
 class Squared(Activation):
     """An activation of somebody's own."""
 
-    def forward(self, x, out=None):
-        return np.multiply(x, x, out)
+    def forward(self, x):
+        return x * x
 
-    def derivative(self, x, y, out=None):
-        return np.multiply(x, 2.0, out)
+    def derivative(self, x, y):
+        return 2.0 * x
 
 
 def test_each_layer_has_its_activation():
@@ -717,8 +905,10 @@ def test_first_weights_can_be_chosen():
     assert not np.array_equal(he.coefs_[0], other.coefs_[0])
 
 
-def test_dropout_and_batch_norm_are_inside():
-    ours = fitted(MLPClassifier((6, 6), dropout=0.2, batch_norm=True, max_iter=40, random_state=0), *BINARY)
+@each_engine
+def test_dropout_and_batch_norm_are_inside(engine):
+    params = {"dropout": 0.2, "batch_norm": True, "max_iter": 40, "random_state": 0, "engine": engine}
+    ours = fitted(MLPClassifier((6, 6), **params), *BINARY)
     assert sum(isinstance(layer, BatchNorm) for layer in ours.network_.layers) == 2
     assert sum(isinstance(layer, Dropout) for layer in ours.network_.layers) == 2
     assert [w.shape for w in ours.coefs_] == [(30, 6), (6, 6), (6, 1)]
@@ -745,10 +935,16 @@ def test_balanced_classes_find_the_rare_one():
     assert (balanced.predict(X)[y == 1]).mean() > (plain.predict(X)[y == 1]).mean() + 0.1
 
 
-def test_callbacks_see_each_epoch_and_may_end_it():
+@each_engine
+def test_callbacks_see_the_last_step_of_each_epoch_and_may_end_it(engine):
     seen = []
-    ours = MLPClassifier(5, callbacks=[lambda step: seen.append(step.epoch), lambda step: step.epoch == 3]).fit(*BINARY)
-    assert seen == [0, 1, 2, 3]
+
+    def look(step):
+        seen.append((step.epoch, step.index, len(step.tape[-1]), len(step.deltas[-1]), step.ends_epoch))
+
+    callbacks = [look, lambda step: step.epoch == 3]
+    ours = MLPClassifier(5, callbacks=callbacks, batch_size=100, engine=engine).fit(*BINARY)
+    assert seen == [(epoch, 6 * epoch + 5, 69, 69, True) for epoch in range(4)]
     assert ours.n_iter_ == 4
     stopped = MLPClassifier(5, callbacks=[lambda step: step.running_loss < 10.0]).fit(*BINARY)  # NumPy's truth
     assert stopped.n_iter_ == 1
@@ -781,8 +977,10 @@ def test_validation_data_are_scored_and_not_learned_from():
 
 
 @unfinished
-def test_flow_is_recorded():
-    ours = MLPClassifier((4, 5), record_flow=True, max_iter=6, random_state=0, batch_size=100, warm_start=True)
+@each_engine
+def test_flow_is_recorded(engine):
+    params = {"max_iter": 6, "random_state": 0, "batch_size": 100, "warm_start": True, "engine": engine}
+    ours = MLPClassifier((4, 5), record_flow=True, **params)
     ours.fit(*BINARY)
     assert {name: values.shape for name, values in ours.flow_.items()} == {
         "step": (7,), "epoch": (7,), "weight_gradient_norm": (7, 3), "weight_norm": (7, 3),
@@ -815,8 +1013,9 @@ def test_weights_can_be_written_to():
 
 
 @unfinished
-def test_every_number_of_a_step_can_be_looked_at():
-    ours = MLPClassifier((4, 3), max_iter=2, random_state=0).fit(*BINARY)
+@each_engine
+def test_every_number_of_a_step_can_be_looked_at(engine):
+    ours = MLPClassifier((4, 3), max_iter=2, random_state=0, engine=engine).fit(*BINARY)
     tape = ours.network_.forward(BINARY[0])
     np.testing.assert_allclose(1.0 / (1.0 + np.exp(-tape[-1][:, 0])), ours.predict_proba(BINARY[0])[:, 1], rtol=1e-12)
 

@@ -150,11 +150,11 @@ def test_torch_goes_on_learning_on_its_own():
 
 
 class Own(Activation):
-    def forward(self, x, out=None):
-        return np.square(x, out)
+    def forward(self, x):
+        return x * x
 
-    def derivative(self, x, y, out=None):
-        return np.multiply(x, 2.0, out)
+    def derivative(self, x, y):
+        return x * 2.0
 
 
 @each_activation

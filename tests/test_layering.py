@@ -1,4 +1,4 @@
-"""Imports run one way: nn ← flow, learn ← estimator, lab ← cli ← experiments; and the heavy packages come late."""
+"""Imports run one way: nn ← training ← flow, learn ← estimator, lab ← cli ← experiments; what is heavy comes late."""
 
 import ast
 import subprocess
@@ -15,20 +15,32 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # What each part may import of gradlab, itself aside; "gradlab" stands for the package's public names.
 ALLOWED = {
-    "gradlab": {"gradlab.nn", "gradlab.estimator"},
+    "gradlab": {"gradlab.nn", "gradlab.training", "gradlab.check", "gradlab.estimator"},
     "gradlab.nn": set(),
+    "gradlab.training": {"gradlab.nn"},
     "gradlab.tables": {"gradlab.nn.checks"},
     "gradlab.datasets": {"gradlab.nn.checks", "gradlab.tables"},
-    "gradlab.flow": {"gradlab.nn"},
-    "gradlab.learn": {"gradlab.files", "gradlab.nn", "gradlab.flow"},
+    "gradlab.check": {"gradlab.nn", "gradlab.training"},
+    "gradlab.flow": {"gradlab.nn", "gradlab.training", "gradlab.check"},
+    "gradlab.learn": {"gradlab.files", "gradlab.nn", "gradlab.training", "gradlab.check", "gradlab.flow"},
     "gradlab.files": set(),
     "gradlab.export": {"gradlab.files", "gradlab.nn"},
-    "gradlab.estimator": {"gradlab.nn", "gradlab.flow", "gradlab.learn", "gradlab.datasets", "gradlab.export"},
+    "gradlab.estimator": {
+        "gradlab.nn",
+        "gradlab.training",
+        "gradlab.check",
+        "gradlab.flow",
+        "gradlab.learn",
+        "gradlab.datasets",
+        "gradlab.export",
+    },
     "gradlab.lab": {
         "gradlab",
         "gradlab.files",
         "gradlab.tables",
         "gradlab.nn",
+        "gradlab.training",
+        "gradlab.check",
         "gradlab.flow",
         "gradlab.learn",
         "gradlab.datasets",
@@ -38,6 +50,8 @@ ALLOWED = {
         "gradlab",
         "gradlab.files",
         "gradlab.nn",
+        "gradlab.training",
+        "gradlab.check",
         "gradlab.flow",
         "gradlab.learn",
         "gradlab.datasets",
@@ -46,13 +60,22 @@ ALLOWED = {
     },
     "gradlab.__main__": {"gradlab.cli"},
 }
-LATE = {"sklearn", "matplotlib", "torch"}  # never while a module is being imported,
+LATE = {"sklearn", "matplotlib", "torch", "numba", "threadpoolctl"}  # never while a module is being imported,
+COMPILING = "gradlab.training.engines"  # nowhere else is anything compiled,
+INTERPRETER = f"{COMPILING}.interpreter"  # and this is imported when something is
 DRAWING = {"gradlab.lab.figures", "gradlab.lab.style", "gradlab.export"}
 EXCEPT = {
     ("gradlab.lab.figures", "matplotlib"),
     ("gradlab.lab.style", "matplotlib"),
     ("gradlab.estimator", "sklearn"),
+    (INTERPRETER, "numba"),
 }  # but here
+NEEDED = {  # by the parts that need little: at the head of a module, and inside its functions
+    "gradlab.nn": ({"numpy"}, {"numpy", "scipy"}),
+    "gradlab.training": ({"numpy", "numba"}, {"numpy", "numba", "threadpoolctl"}),
+    "gradlab.check": ({"numpy"}, {"numpy"}),
+    "gradlab.flow": ({"numpy", "scipy"}, {"numpy", "scipy"}),
+}
 
 
 class Import(NamedTuple):
@@ -100,6 +123,8 @@ def faults(source, module):
     wrong = []
     for name, late in imports_of(source, module):
         top = name.split(".")[0]
+        if within(name, INTERPRETER) and not late:
+            wrong.append(f"{module}: {name} must be imported inside a function")
         if top == "gradlab":
             is_own = part_of(name) == part
             if not is_own and not any(
@@ -114,8 +139,9 @@ def faults(source, module):
             wrong.append(f"{module}: only figures import {name}")
         if top in LATE and not late and (module, top) not in EXCEPT:
             wrong.append(f"{module}: {name} must be imported inside a function")
-        allowed = {"gradlab.nn": {"numpy"} | ({"scipy"} if late else set()), "gradlab.flow": {"numpy", "scipy"}}
-        if part in allowed and top not in allowed[part] | sys.stdlib_module_names:
+        if top == "numba" and not within(module, COMPILING):
+            wrong.append(f"{module}: only the engines import {name}")
+        if part in NEEDED and top not in NEEDED[part][late] | sys.stdlib_module_names:
             wrong.append(f"{module}: {part} must not import {name}{'' if late else ' at its head'}")
     return wrong
 
@@ -126,13 +152,17 @@ def test_module_imports_only_what_its_layer_may(path):
 
 
 def test_modules_are_found():
-    assert {"gradlab", "gradlab.nn", "gradlab.nn.network"} <= {module_name(path) for path in MODULES}
+    assert {"gradlab", "gradlab.nn", "gradlab.nn.network", INTERPRETER} <= {module_name(path) for path in MODULES}
 
 
 @pytest.mark.parametrize(
     "module, source",
     [
         ("gradlab.nn.layers", "import gradlab.flow.probes"),
+        ("gradlab.nn.layers", "from gradlab.check.tracer import Graph"),
+        ("gradlab.training.loop", "from gradlab.check import check_gradients"),
+        ("gradlab.check.gradients", "import gradlab.learn"),
+        ("gradlab.check.gradients", "import scipy"),
         ("gradlab.nn.layers", "from gradlab import datasets"),
         ("gradlab.nn.layers", "from ..flow import probes"),
         ("gradlab.nn.layers", "from gradlab import __version__"),
@@ -140,6 +170,22 @@ def test_modules_are_found():
         ("gradlab.nn.layers", "from scipy.special import ndtr"),
         ("gradlab.nn.layers", "import tqdm"),
         ("gradlab.nn.layers", "def f():\n    import pandas"),
+        ("gradlab.nn.layers", "from gradlab.training import train"),
+        ("gradlab.nn.layers", "def f():\n    import numba"),
+        ("gradlab.training.loop", "from gradlab.flow import FlowRecorder"),
+        ("gradlab.training.loop", "import gradlab.estimator"),
+        ("gradlab.training.loop", "from gradlab import Network"),
+        ("gradlab.training.loop", "import tqdm"),
+        ("gradlab.training.loop", "def f():\n    import scipy"),
+        ("gradlab.training.loop", "def f():\n    from numba import njit"),
+        ("gradlab.training.engines.compiled", "import numba"),
+        ("gradlab.training.engines.compiled", "import threadpoolctl"),
+        ("gradlab.training.engines.compiled", "from gradlab.training.engines import interpreter"),
+        ("gradlab.training.engines.compiled", "from gradlab.training.engines.interpreter import all_finite"),
+        ("gradlab.flow.probes", "def f():\n    import numba"),
+        ("gradlab.estimator", "def f():\n    import numba"),
+        ("gradlab.lab.runs", "from numba import njit"),
+        ("gradlab.lab.runs", "from gradlab.training.engines.interpreter import all_finite"),
         ("gradlab.flow.probes", "from gradlab.lab import runs"),
         ("gradlab.flow.probes", "import gradlab.learn"),
         ("gradlab.flow.probes", "import pandas"),
@@ -170,6 +216,12 @@ def test_planted_import_is_found(module, source):
         ),
         ("gradlab.nn.activations", "def f():\n    from scipy.special import ndtr"),
         ("gradlab.flow.theory", "from scipy.special import ndtr\nfrom gradlab import nn"),
+        ("gradlab.training.loop", "from gradlab.nn.checks import whole\nfrom .state import State\nimport threading"),
+        ("gradlab.training.engines.interpreter", "from numba import njit, types"),
+        ("gradlab.training.engines.cache", "def f():\n    import numba\n    from . import interpreter"),
+        ("gradlab.training.engines.compiled", "def f():\n    from threadpoolctl import ThreadpoolController"),
+        ("gradlab.lab.runs", "from gradlab.training.engines import choose"),
+        ("gradlab.flow.probes", "from gradlab.training.recording import Weights"),
         ("gradlab.datasets", "from gradlab.nn.checks import whole\ndef f():\n    from sklearn import datasets"),
         ("gradlab.estimator", "from sklearn.base import BaseEstimator"),
         ("gradlab.lab.figures", "import matplotlib.pyplot as plt\nfrom gradlab import __version__"),
@@ -183,7 +235,8 @@ def test_rightful_import_is_left_alone(module, source):
 
 
 def test_importing_gradlab_imports_nothing_heavy():
-    heavy = {"sklearn", "matplotlib", "scipy", "torch", "numpy.random", "pydantic", "difflib"}
+    heavy = {"sklearn", "matplotlib", "scipy", "torch", "numba", "threadpoolctl", "numpy.random", "pydantic", "difflib"}
+    heavy |= {"concurrent.futures", "multiprocessing", "asyncio", "tqdm"}
     code = f"import sys, gradlab, gradlab.nn; print(sorted({heavy} & {{*sys.modules}}))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -1,7 +1,6 @@
 """The mistakes that from-scratch trainers are known to make, one test each; the number is the row in their list."""
 
 import math
-import time
 import warnings
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from gradlab import MLPClassifier
+from gradlab.check import check_gradients
 from gradlab.flow import FlowRecorder, chi, critical_gain, mean_field
 from gradlab.nn import (
     ACTIVATIONS,
@@ -18,7 +18,6 @@ from gradlab.nn import (
     BatchNorm,
     BinaryCrossEntropy,
     Dense,
-    DivergenceError,
     Dropout,
     Network,
     ReLU,
@@ -27,13 +26,10 @@ from gradlab.nn import (
     SoftmaxCrossEntropy,
     SquaredError,
     Tanh,
-    best_weights,
-    check_gradients,
-    early_stopping,
     initializers,
     mlp,
-    train,
 )
+from gradlab.training import DivergenceError, best_weights, early_stopping, train
 
 BCE = BinaryCrossEntropy()
 X = np.random.default_rng(0).standard_normal((10, 2))
@@ -268,23 +264,6 @@ def test_23_shapes_are_checked_not_broadcast(loss):
     for call in (loss.value, loss.gradient):
         with pytest.raises(ValueError, match=r"targets of shape \(5,\) do not fit logits of shape \(5, 1\)"):
             call(logits, targets)
-
-
-def test_24_sigmoid_costs_little_more_than_its_exponential():
-    """Boolean masks, one a branch, cost many times what the arithmetic does."""
-    x = np.random.default_rng(0).standard_normal(100_000).reshape(-1, 10)
-    out = np.empty_like(x)
-
-    def least_time(function):
-        times = []
-        for _ in range(30):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    sigmoid = Sigmoid()
-    assert least_time(lambda: sigmoid.forward(x, out)) < 10.0 * least_time(lambda: np.exp(x, out))
 
 
 def test_24_every_activation_is_branch_free():

@@ -8,14 +8,6 @@ from gradlab.nn import Activation, Layer, Loss
 from mistakes import right_class, wrong_class
 
 
-def into(out, value):
-    """Return value, in the array out if there is one."""
-    if out is None:
-        return value
-    out[...] = value
-    return out
-
-
 def sigma(x):
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -38,29 +30,29 @@ class MyDense(OwnLayer):
     def parameter_shapes(self):
         return {"W": (self.n_in, self.n_out), "b": (1, self.n_out)}
 
-    def forward(self, x, out=None):
-        return into(out, x @ self.W + self.b)
+    def forward(self, x):
+        return x @ self.W + self.b
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.mT @ dy
         self.db[...] = dy.sum(axis=-2, keepdims=True)
-        return into(out, dy @ self.W.mT)
+        return dy @ self.W.mT
 
 
 @right_class("layer")
 class DenseByEinsum(MyDense):
-    def forward(self, x, out=None):
-        return np.add(np.einsum("...ij,...jk->...ik", x, self.W), self.b, out=out)
+    def forward(self, x):
+        return np.einsum("...ij,...jk->...ik", x, self.W) + self.b
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         np.einsum("...ij,...ik->...jk", x, dy, out=self.dW)
         np.einsum("...ik->...k", dy, out=self.db[..., 0, :])
-        return np.einsum("...ik,...jk->...ij", dy, self.W, out=out)
+        return np.einsum("...ik,...jk->...ij", dy, self.W)
 
 
 @right_class("layer")
 class DenseBySamples(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = 0
         self.db[...] = 0
         dx = np.empty_like(x)
@@ -68,7 +60,7 @@ class DenseBySamples(MyDense):
             self.dW += np.outer(x[i], dy[i])
             self.db += dy[i]
             dx[i] = self.W @ dy[i]
-        return into(out, dx)
+        return dx
 
 
 @right_class("layer")
@@ -79,13 +71,13 @@ class ScaleShift(OwnLayer):
     def parameter_shapes(self):
         return {"scale": (1, self.n_in), "shift": (1, self.n_in)}
 
-    def forward(self, x, out=None):
-        return into(out, x * self.scale + self.shift)
+    def forward(self, x):
+        return x * self.scale + self.shift
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dscale[...] = (dy * x).sum(axis=-2, keepdims=True)
         self.dshift[...] = dy.sum(axis=-2, keepdims=True)
-        return into(out, dy * self.scale)
+        return dy * self.scale
 
 
 @right_class("layer")
@@ -98,14 +90,14 @@ class Gated(OwnLayer):
     def parameter_shapes(self):
         return {"W": (self.n_in, self.n_in)}
 
-    def forward(self, x, out=None):
-        return into(out, x * sigma(x @ self.W))
+    def forward(self, x):
+        return x * sigma(x @ self.W)
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         gate = sigma(x @ self.W)
         da = dy * x * gate * (1 - gate)
         self.dW[...] = x.mT @ da
-        return into(out, dy * gate + da @ self.W.mT)
+        return dy * gate + da @ self.W.mT
 
 
 @right_class("layer")
@@ -118,14 +110,14 @@ class Quadratic(OwnLayer):
     def parameter_shapes(self):
         return {"W": (self.n_in, self.n_out), "V": (self.n_in, self.n_out)}
 
-    def forward(self, x, out=None):
-        return into(out, (x @ self.W) ** 2 + x @ self.V)
+    def forward(self, x):
+        return (x @ self.W) ** 2 + x @ self.V
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         da = 2 * (x @ self.W) * dy
         self.dW[...] = x.mT @ da
         self.dV[...] = x.mT @ dy
-        return into(out, da @ self.W.mT + dy @ self.V.mT)
+        return da @ self.W.mT + dy @ self.V.mT
 
 
 @right_class("layer")
@@ -140,15 +132,15 @@ class LayerNorm(OwnLayer):
         s = np.sqrt(x.var(axis=-1, keepdims=True) + self.epsilon)
         return (x - x.mean(axis=-1, keepdims=True)) / s, s
 
-    def forward(self, x, out=None):
-        return into(out, self.normalise(x)[0] * self.gamma)
+    def forward(self, x):
+        return self.normalise(x)[0] * self.gamma
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         normed, s = self.normalise(x)
         self.dgamma[...] = (dy * normed).sum(axis=-2, keepdims=True)
         d = dy * self.gamma
         means = d.mean(axis=-1, keepdims=True) + normed * (d * normed).mean(axis=-1, keepdims=True)
-        return into(out, (d - means) / s)
+        return (d - means) / s
 
 
 @right_class("layer")
@@ -156,36 +148,36 @@ class FixedMap(OwnLayer):
     matrix = np.array([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]])
     n_in, n_out = matrix.shape
 
-    def forward(self, x, out=None):
-        return into(out, x @ self.matrix)
+    def forward(self, x):
+        return x @ self.matrix
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy @ self.matrix.T)
+    def backward(self, dy, x, y):
+        return dy @ self.matrix.T
 
 
 @right_class("layer")
 class TanhDense(MyDense):
-    def forward(self, x, out=None):
-        return into(out, np.tanh(x @ self.W + self.b))
+    def forward(self, x):
+        return np.tanh(x @ self.W + self.b)
 
-    def backward(self, dy, x, y, out=None):
-        return super().backward(dy * (1 - y**2), x, y, out)
+    def backward(self, dy, x, y):
+        return super().backward(dy * (1 - y**2), x, y)
 
 
 @wrong_class("layer", "transposed")
 class DenseWeightGradientTransposed(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = dy.T @ x
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "transposed")
 class DenseWeightGradientForcedIntoShape(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = (dy.T @ x).reshape(self.dW.shape)
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "transposed")
@@ -193,10 +185,10 @@ class SquareWeightGradientTransposed(MyDense):
     def __init__(self):
         super().__init__(3, 3)
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = dy.T @ x
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "transposed")
@@ -204,120 +196,120 @@ class SquareWeightsNotTransposed(MyDense):
     def __init__(self):
         super().__init__(3, 3)
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W)
+        return dy @ self.W
 
 
 @wrong_class("layer", "transposed")
 class DenseInputGradientTransposed(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, self.W @ dy.T)
+        return self.W @ dy.T
 
 
 @wrong_class("layer", "wrong axis")
 class DenseBiasSummedOverEverything(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum()
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "wrong axis")
 class DenseBiasSummedOverFeatures(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum(axis=1)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "added")
 class DenseAdding(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW += x.T @ dy
         self.db += dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "added")
 class DenseAddingSamples(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         for sample, delta in zip(x, dy):
             self.dW += np.outer(sample, delta)
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "dropped term")
 class GatedWithoutGate(Gated):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         gate = sigma(x @ self.W)
         da = dy * x * gate * (1 - gate)
         self.dW[...] = x.T @ da
-        return into(out, da @ self.W.T)
+        return da @ self.W.T
 
 
 @wrong_class("layer", "dropped term")
 class GatedWithGateAsConstant(Gated):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         gate = sigma(x @ self.W)
         self.dW[...] = x.T @ (dy * x * gate * (1 - gate))
-        return into(out, dy * gate)
+        return dy * gate
 
 
 @wrong_class("layer", "dropped term")
 class QuadraticWithoutLinearPath(Quadratic):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         da = 2 * (x @ self.W) * dy
         self.dW[...] = x.T @ da
         self.dV[...] = x.T @ dy
-        return into(out, da @ self.W.T)
+        return da @ self.W.T
 
 
 @wrong_class("layer", "dropped term")
 class LayerNormStatisticsAsConstants(LayerNorm):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         normed, s = self.normalise(x)
         self.dgamma[...] = (dy * normed).sum(axis=0, keepdims=True)
-        return into(out, dy * self.gamma / s)
+        return dy * self.gamma / s
 
 
 @wrong_class("layer", "dropped term")
 class LayerNormVarianceAsConstant(LayerNorm):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         normed, s = self.normalise(x)
         self.dgamma[...] = (dy * normed).sum(axis=0, keepdims=True)
         d = dy * self.gamma
-        return into(out, (d - d.mean(axis=1, keepdims=True)) / s)
+        return (d - d.mean(axis=1, keepdims=True)) / s
 
 
 @wrong_class("layer", "wrong axis")
 class LayerNormMeansOverSamples(LayerNorm):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         normed, s = self.normalise(x)
         self.dgamma[...] = (dy * normed).sum(axis=0, keepdims=True)
         d = dy * self.gamma
-        return into(out, (d - d.mean(axis=0) - normed * (d * normed).mean(axis=0)) / s)
+        return (d - d.mean(axis=0) - normed * (d * normed).mean(axis=0)) / s
 
 
 @wrong_class("layer", "changes input")
 class GatedIntoDelta(Gated):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         gate = sigma(x @ self.W)
         direct = dy * gate
         dy *= x * gate * (1 - gate)
         self.dW[...] = x.T @ dy
-        return into(out, direct + dy @ self.W.T)
+        return direct + dy @ self.W.T
 
 
 @wrong_class("layer", "changes input")
 class LayerNormCentringInPlace(LayerNorm):
-    def forward(self, x, out=None):
+    def forward(self, x):
         x -= x.mean(axis=-1, keepdims=True)
-        return into(out, self.gamma * x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + self.epsilon))
+        return self.gamma * x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + self.epsilon)
 
 
 @wrong_class("layer", "wrong layer")
@@ -325,110 +317,110 @@ class DenseWithOutputForInput(MyDense):
     def __init__(self):
         super().__init__(3, 3)
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = y.T @ dy
         self.db[...] = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "wrong layer")
 class ScaleWithOutputForInput(ScaleShift):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dscale[...] = (dy * y).sum(axis=0)
         self.dshift[...] = dy.sum(axis=0)
-        return into(out, dy * self.scale)
+        return dy * self.scale
 
 
 @wrong_class("layer", "dtype")
 class DenseInSinglePrecision(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         x, dy = x.astype(np.float32), dy.astype(np.float32)
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum(axis=0)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "dtype")
 class GatedIntoIntegers(Gated):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         gate = sigma(x @ self.W)
         da = np.zeros(x.shape, dtype=int)
         da[...] = dy * x * gate * (1 - gate)
         self.dW[...] = x.T @ da
-        return into(out, dy * gate + da @ self.W.T)
+        return dy * gate + da @ self.W.T
 
 
 @wrong_class("layer", "sign")
 class ScaleShiftSubtracted(ScaleShift):
-    def forward(self, x, out=None):
-        return into(out, x * self.scale - self.shift)
+    def forward(self, x):
+        return x * self.scale - self.shift
 
 
 @wrong_class("layer", "sign")
 class DenseInputGradientNegated(MyDense):
-    def backward(self, dy, x, y, out=None):
-        return into(out, -super().backward(dy, x, y))
+    def backward(self, dy, x, y):
+        return -super().backward(dy, x, y)
 
 
 @wrong_class("layer", "mean twice")
 class DenseDividedByN(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         n = len(x)
         self.dW[...] = x.T @ dy / n
         self.db[...] = dy.mean(axis=0)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "factor")
 class QuadraticWithoutTwo(Quadratic):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         da = (x @ self.W) * dy
         self.dW[...] = x.T @ da
         self.dV[...] = x.T @ dy
-        return into(out, da @ self.W.T + dy @ self.V.T)
+        return da @ self.W.T + dy @ self.V.T
 
 
 @wrong_class("layer", "slope missing")
 class TanhDenseWithoutSlope(TanhDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW[...] = x.T @ dy
         self.db[...] = dy.sum(axis=0)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 @wrong_class("layer", "slope missing")
 class GatedWithoutSlope(Gated):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         da = dy * x
         self.dW[...] = x.T @ da
-        return into(out, dy * sigma(x @ self.W) + da @ self.W.T)
+        return dy * sigma(x @ self.W) + da @ self.W.T
 
 
 @wrong_class("layer", "slope at the output")
 class TanhDenseTwice(TanhDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         da = dy * (1 - np.tanh(y) ** 2)
         self.dW[...] = x.T @ da
         self.db[...] = da.sum(axis=0)
-        return into(out, da @ self.W.T)
+        return da @ self.W.T
 
 
 @wrong_class("layer", "slope at the input")
 class TanhDenseWithSums(TanhDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         a = x @ self.W + self.b
         da = dy * (1 - a**2)
         self.dW[...] = x.T @ da
         self.db[...] = da.sum(axis=0)
-        return into(out, da @ self.W.T)
+        return da @ self.W.T
 
 
 @wrong_class("layer", "not in place")
 class DenseRebinding(MyDense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.dW = x.T @ dy
         self.db = dy.sum(axis=0, keepdims=True)
-        return into(out, dy @ self.W.T)
+        return dy @ self.W.T
 
 
 # activations
@@ -436,220 +428,220 @@ class DenseRebinding(MyDense):
 
 @right_class("activation")
 class Cube(Activation):
-    def forward(self, x, out=None):
-        return into(out, x**3)
+    def forward(self, x):
+        return x**3
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, 3 * x**2 * dy)
+    def backward(self, dy, x, y):
+        return 3 * x**2 * dy
 
 
 @right_class("activation")
 class Swish(Activation):
-    def forward(self, x, out=None):
-        return into(out, x * sigma(x))
+    def forward(self, x):
+        return x * sigma(x)
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         s = sigma(x)
-        return into(out, dy * (s + x * s * (1 - s)))
+        return dy * (s + x * s * (1 - s))
 
 
 @right_class("activation")
 class SoftRamp(Activation):
-    def forward(self, x, out=None):
-        return np.logaddexp(0, x, out=out)
+    def forward(self, x):
+        return np.logaddexp(0, x)
 
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy, 1 - np.exp(-y), out=out)
+    def backward(self, dy, x, y):
+        return dy * (1 - np.exp(-y))
 
 
 @right_class("activation")
 class Sine(Activation):
-    def forward(self, x, out=None):
-        return np.sin(x, out=out)
+    def forward(self, x):
+        return np.sin(x)
 
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy, np.cos(x), out=out)
+    def backward(self, dy, x, y):
+        return dy * np.cos(x)
 
 
 @right_class("activation")
 class Arctan(Activation):
-    def forward(self, x, out=None):
-        return np.arctan(x, out=out)
+    def forward(self, x):
+        return np.arctan(x)
 
-    def backward(self, dy, x, y, out=None):
-        return np.divide(dy, 1 + x * x, out=out)
+    def backward(self, dy, x, y):
+        return dy / (1 + x * x)
 
 
 @right_class("activation")
 class HandSigmoid(Activation):
-    def forward(self, x, out=None):
-        return into(out, 0.5 + 0.5 * np.tanh(x / 2))
+    def forward(self, x):
+        return 0.5 + 0.5 * np.tanh(x / 2)
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * (y - y * y))
+    def backward(self, dy, x, y):
+        return dy * (y - y * y)
 
 
 @right_class("activation")
 class HandTanh(Layer):
-    def forward(self, x, out=None):
-        return into(out, 2 * sigma(2 * x) - 1)
+    def forward(self, x):
+        return 2 * sigma(2 * x) - 1
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, (1 - y) * (1 + y) * dy)
+    def backward(self, dy, x, y):
+        return (1 - y) * (1 + y) * dy
 
 
 @right_class("activation")
 class Bell(Activation):
     """e^(−x²)."""
 
-    def forward(self, x, out=None):
-        return into(out, np.exp(-(x**2)))
+    def forward(self, x):
+        return np.exp(-(x**2))
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, np.array([[-2 * a * b * d for a, b, d in zip(*rows)] for rows in zip(x, y, dy)]))
+    def backward(self, dy, x, y):
+        return np.array([[-2 * a * b * d for a, b, d in zip(*rows)] for rows in zip(x, y, dy)])
 
 
 @right_class("activation")
 class Leaky(Activation):
-    def forward(self, x, out=None):
-        return into(out, np.where(x > 0, x, 0.1 * x))
+    def forward(self, x):
+        return np.where(x > 0, x, 0.1 * x)
 
-    def derivative(self, x, y, out=None):
-        return into(out, np.where(x > 0, 1.0, 0.1))
+    def derivative(self, x, y):
+        return np.where(x > 0, 1.0, 0.1)
 
 
 @wrong_class("activation", "slope missing")
 class CubeWithoutSlope(Cube):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy.copy())
+    def backward(self, dy, x, y):
+        return dy.copy()
 
 
 @wrong_class("activation", "slope missing")
 class SigmoidWithoutSlope(HandSigmoid):
-    def derivative(self, x, y, out=None):
-        return into(out, np.ones_like(x))
+    def derivative(self, x, y):
+        return np.ones_like(x)
 
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * self.derivative(x, y))
+    def backward(self, dy, x, y):
+        return dy * self.derivative(x, y)
 
 
 @wrong_class("activation", "delta missing")
 class CubeWithoutDelta(Cube):
-    def backward(self, dy, x, y, out=None):
-        return into(out, 3 * x**2)
+    def backward(self, dy, x, y):
+        return 3 * x**2
 
 
 @wrong_class("activation", "delta missing")
 class SigmoidWithoutDelta(HandSigmoid):
-    def backward(self, dy, x, y, out=None):
-        return into(out, y * (1 - y))
+    def backward(self, dy, x, y):
+        return y * (1 - y)
 
 
 @wrong_class("activation", "slope at the output")
 class CubeOfCube(Cube):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * 3 * y**2)
+    def backward(self, dy, x, y):
+        return dy * 3 * y**2
 
 
 @wrong_class("activation", "slope at the output")
 class SigmoidOfSigmoid(HandSigmoid):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         s = sigma(y)
-        return into(out, dy * s * (1 - s))
+        return dy * s * (1 - s)
 
 
 @wrong_class("activation", "slope at the output")
 class ArctanOfArctan(Arctan):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy / (1 + y**2))
+    def backward(self, dy, x, y):
+        return dy / (1 + y**2)
 
 
 @wrong_class("activation", "slope at the output")
 class SoftRampOfSoftRamp(SoftRamp):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * sigma(y))
+    def backward(self, dy, x, y):
+        return dy * sigma(y)
 
 
 @wrong_class("activation", "slope at the input")
 class SigmoidWithInput(HandSigmoid):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * x * (1 - x))
+    def backward(self, dy, x, y):
+        return dy * x * (1 - x)
 
 
 @wrong_class("activation", "slope at the input")
 class TanhWithInput(HandTanh):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * (1 - x**2))
+    def backward(self, dy, x, y):
+        return dy * (1 - x**2)
 
 
 @wrong_class("activation", "slope at the input")
 class SoftRampWithInput(SoftRamp):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * (1 - np.exp(-x)))
+    def backward(self, dy, x, y):
+        return dy * (1 - np.exp(-x))
 
 
 @wrong_class("activation", "sign")
 class SineNegated(Sine):
-    def backward(self, dy, x, y, out=None):
-        return into(out, -dy * np.cos(x))
+    def backward(self, dy, x, y):
+        return -dy * np.cos(x)
 
 
 @wrong_class("activation", "sign")
 class BellWithoutMinus(Bell):
-    def backward(self, dy, x, y, out=None):
-        return into(out, 2 * x * y * dy)
+    def backward(self, dy, x, y):
+        return 2 * x * y * dy
 
 
 @wrong_class("activation", "factor")
 class CubeWithoutThree(Cube):
-    def backward(self, dy, x, y, out=None):
-        return into(out, x**2 * dy)
+    def backward(self, dy, x, y):
+        return x**2 * dy
 
 
 @wrong_class("activation", "factor")
 class TanhHalved(HandTanh):
-    def backward(self, dy, x, y, out=None):
-        return into(out, 0.5 * (1 - y**2) * dy)
+    def backward(self, dy, x, y):
+        return 0.5 * (1 - y**2) * dy
 
 
 @wrong_class("activation", "dropped term")
 class SwishWithSigmoidAsConstant(Swish):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * sigma(x))
+    def backward(self, dy, x, y):
+        return dy * sigma(x)
 
 
 @wrong_class("activation", "dropped term")
 class SwishWithoutSigmoid(Swish):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         s = sigma(x)
-        return into(out, dy * x * s * (1 - s))
+        return dy * x * s * (1 - s)
 
 
 @wrong_class("activation", "mean twice")
 class SineDividedByN(Sine):
-    def backward(self, dy, x, y, out=None):
-        return into(out, dy * np.cos(x) / len(dy))
+    def backward(self, dy, x, y):
+        return dy * np.cos(x) / len(dy)
 
 
 @wrong_class("activation", "changes input")
 class CubeIntoDelta(Cube):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         dy *= 3 * x**2
-        return into(out, dy)
+        return dy
 
 
 @wrong_class("activation", "changes input")
 class SigmoidIntoInput(HandSigmoid):
-    def forward(self, x, out=None):
+    def forward(self, x):
         np.negative(x, out=x)
         np.exp(x, out=x)
-        return into(out, 1 / (1 + x))
+        return 1 / (1 + x)
 
 
 @wrong_class("activation", "dtype")
 class SineInSinglePrecision(Sine):
-    def backward(self, dy, x, y, out=None):
-        return into(out, (dy * np.cos(x)).astype(np.float32))
+    def backward(self, dy, x, y):
+        return (dy * np.cos(x)).astype(np.float32)
 
 
 # losses
@@ -673,9 +665,9 @@ class Hinge(OwnLoss):
         margins = 1 - (2 * targets - 1) * logits
         return np.sum(self.shares(logits, weights) * np.maximum(margins, 0))
 
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         side = 2 * targets - 1
-        return into(out, -side * (side * logits < 1) * self.shares(logits, weights))
+        return -side * (side * logits < 1) * self.shares(logits, weights)
 
 
 @right_class("loss")
@@ -684,8 +676,8 @@ class Huber(OwnLoss):
         e = np.abs(logits - targets)
         return np.sum(self.shares(logits, weights) * np.where(e < 1, e**2 / 2, e - 0.5))
 
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, np.clip(logits - targets, -1, 1) * self.shares(logits, weights))
+    def gradient(self, logits, targets, weights=None):
+        return np.clip(logits - targets, -1, 1) * self.shares(logits, weights)
 
 
 @right_class("loss")
@@ -693,8 +685,8 @@ class Quartic(OwnLoss):
     def value(self, logits, targets, weights=None):
         return np.sum(self.shares(logits, weights) * (logits - targets) ** 4)
 
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, 4 * (logits - targets) ** 3 * self.shares(logits, weights))
+    def gradient(self, logits, targets, weights=None):
+        return 4 * (logits - targets) ** 3 * self.shares(logits, weights)
 
 
 @right_class("loss")
@@ -702,8 +694,8 @@ class CrossEntropy(OwnLoss):
     def value(self, logits, targets, weights=None):
         return np.sum(self.shares(logits, weights) * (np.logaddexp(0, logits) - targets * logits))
 
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, (sigma(logits) - targets) * self.shares(logits, weights))
+    def gradient(self, logits, targets, weights=None):
+        return (sigma(logits) - targets) * self.shares(logits, weights)
 
 
 @right_class("loss")
@@ -712,8 +704,8 @@ class LogCosh(OwnLoss):
         e = logits - targets
         return np.sum((np.logaddexp(e, -e) - math.log(2)) * self.shares(logits, weights))
 
-    def gradient(self, logits, targets, weights=None, out=None):
-        return np.multiply(np.tanh(logits - targets), self.shares(logits, weights), out=out)
+    def gradient(self, logits, targets, weights=None):
+        return np.tanh(logits - targets) * self.shares(logits, weights)
 
 
 @right_class("loss")
@@ -721,15 +713,15 @@ class SquaredSigmoid(OwnLoss):
     def value(self, logits, targets, weights=None):
         return 0.5 * np.sum(self.shares(logits, weights) * (sigma(logits) - targets) ** 2)
 
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         a = sigma(logits)
-        return into(out, (a - targets) * a * (1 - a) * self.shares(logits, weights))
+        return (a - targets) * a * (1 - a) * self.shares(logits, weights)
 
 
 @wrong_class("loss", "mean missing")
 class QuarticGradientSummed(Quartic):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, 4 * (logits - targets) ** 3)
+    def gradient(self, logits, targets, weights=None):
+        return 4 * (logits - targets) ** 3
 
 
 @wrong_class("loss", "mean missing")
@@ -737,92 +729,92 @@ class CrossEntropySummed(CrossEntropy):
     def value(self, logits, targets, weights=None):
         return np.sum(np.logaddexp(0, logits) - targets * logits)
 
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, sigma(logits) - targets)
+    def gradient(self, logits, targets, weights=None):
+        return sigma(logits) - targets
 
 
 @wrong_class("loss", "mean twice")
 class CrossEntropyDividedTwice(CrossEntropy):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, super().gradient(logits, targets, weights) / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return super().gradient(logits, targets, weights) / len(logits)
 
 
 @wrong_class("loss", "wrong axis")
 class HuberMeanOverEverything(Huber):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, np.clip(logits - targets, -1, 1) / logits.shape[1])
+    def gradient(self, logits, targets, weights=None):
+        return np.clip(logits - targets, -1, 1) / logits.shape[1]
 
 
 @wrong_class("loss", "sign")
 class CrossEntropyTargetMinusOutput(CrossEntropy):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, (targets - sigma(logits)) / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return (targets - sigma(logits)) / len(logits)
 
 
 @wrong_class("loss", "sign")
 class HingeWithoutMinus(Hinge):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         side = 2 * targets - 1
-        return into(out, side * (side * logits < 1) * self.shares(logits, weights))
+        return side * (side * logits < 1) * self.shares(logits, weights)
 
 
 @wrong_class("loss", "factor")
 class QuarticWithoutFour(Quartic):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, (logits - targets) ** 3 / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return (logits - targets) ** 3 / len(logits)
 
 
 @wrong_class("loss", "factor")
 class SquaredSigmoidWithTwo(SquaredSigmoid):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         a = sigma(logits)
-        return into(out, 2 * (a - targets) * a * (1 - a) / len(logits))
+        return 2 * (a - targets) * a * (1 - a) / len(logits)
 
 
 @wrong_class("loss", "slope missing")
 class SquaredSigmoidWithoutSlope(SquaredSigmoid):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, (sigma(logits) - targets) / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return (sigma(logits) - targets) / len(logits)
 
 
 @wrong_class("loss", "slope missing")
 class CrossEntropyByProbability(CrossEntropy):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         p = sigma(logits)
-        return into(out, ((1 - targets) / (1 - p) - targets / p) / len(logits))
+        return ((1 - targets) / (1 - p) - targets / p) / len(logits)
 
 
 @wrong_class("loss", "slope at the output")
 class SquaredSigmoidTwice(SquaredSigmoid):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         a = sigma(logits)
         s = sigma(a)
-        return into(out, (a - targets) * s * (1 - s) / len(logits))
+        return (a - targets) * s * (1 - s) / len(logits)
 
 
 @wrong_class("loss", "slope at the input")
 class SquaredSigmoidWithLogits(SquaredSigmoid):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, (sigma(logits) - targets) * logits * (1 - logits) / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return (sigma(logits) - targets) * logits * (1 - logits) / len(logits)
 
 
 @wrong_class("loss", "dropped term")
 class CrossEntropyOfYesOnly(CrossEntropy):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, -targets * sigma(-logits) / len(logits))
+    def gradient(self, logits, targets, weights=None):
+        return -targets * sigma(-logits) / len(logits)
 
 
 @wrong_class("loss", "dropped term")
 class CrossEntropyWithoutTargets(CrossEntropy):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return into(out, sigma(logits) * self.shares(logits, weights))
+    def gradient(self, logits, targets, weights=None):
+        return sigma(logits) * self.shares(logits, weights)
 
 
 @wrong_class("loss", "changes input")
 class QuarticIntoTargets(Quartic):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         np.subtract(logits, targets, out=targets)
-        return into(out, 4 * targets**3 / len(logits))
+        return 4 * targets**3 / len(logits)
 
 
 @wrong_class("loss", "changes input")
@@ -834,9 +826,9 @@ class LogCoshIntoLogits(LogCosh):
 
 @wrong_class("loss", "dtype")
 class QuarticInSinglePrecision(Quartic):
-    def gradient(self, logits, targets, weights=None, out=None):
+    def gradient(self, logits, targets, weights=None):
         e = (logits - targets).astype(np.float32)
-        return into(out, 4 * e**3 / len(e))
+        return 4 * e**3 / len(e)
 
 
 @wrong_class("loss", "stability")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -40,7 +41,6 @@ from gradlab.nn import (
     BatchNorm,
     BinaryCrossEntropy,
     Dense,
-    DivergenceError,
     Identity,
     Layer,
     Loss,
@@ -50,18 +50,19 @@ from gradlab.nn import (
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredError,
-    Step,
     Tanh,
     mlp,
-    train,
 )
 from gradlab.nn.activations import sigmoid
 from gradlab.nn.checks import lookup
 from gradlab.nn.losses import softmax
 from gradlab.nn.network import ROWS_AT_ONCE
+from gradlab.training import DivergenceError, EngineError, Step, predict, train
+from gradlab.training.stopping import Best
 
 ALIASES = {"logistic": "sigmoid"}  # scikit-learn's names, and ours
 ROWS_OF_A_PASS = 1024  # of lbfgs, which takes all rows in each evaluation
+FLOW = ("weight_gradient_norm", "weight_norm")  # what record_flow keeps of each layer
 LOWEST_RATE = 1e-6  # at which learning_rate="adaptive" gives up
 
 Callback = Callable[[Step], object]
@@ -144,6 +145,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         training.
     record_flow : bool
         Whether to keep the gradient flow, in `flow_`.
+    engine : {"auto", "plain", "compiled"}
+        What takes the steps of sgd and adam, and predicts: the layers themselves, or kernels that Numba compiles.
+        "auto" is compiled for large work (parameters × samples × `max_iter` of at least 10⁹) if Numba is installed.
 
     Attributes
     ----------
@@ -166,6 +170,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         As in scikit-learn.
     network_ : Network
         Every number of a step: ``network_.forward(X)`` gives each layer's output.
+    engine_ : str
+        "plain" or "compiled": what took the steps, or "auto" if none was taken. `partial_fit` and ``warm_start`` go on
+        with it, unless `engine` names another. It predicts too; where Numba is not installed, the layers do.
     flow_ : dict of ndarray
         With ``record_flow=True``: "step", "epoch", and the gradient and weight norm of each layer in them.
 
@@ -208,6 +215,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         "clip_norm": [Interval(Real, 0, None, closed="left")],
         "callbacks": ["array-like", tuple, None],
         "record_flow": ["boolean"],
+        "engine": [StrOptions({"auto", "plain", "compiled"})],
     }
 
     def __init__(
@@ -246,6 +254,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         clip_norm: float = 0.0,
         callbacks: Sequence[Callback] | None = None,
         record_flow: bool = False,
+        engine: str = "auto",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -280,6 +289,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.clip_norm = clip_norm
         self.callbacks = callbacks
         self.record_flow = record_flow
+        self.engine = engine
 
     # Fitting
 
@@ -308,10 +318,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             For a parameter or data that do not fit, named.
+        EngineError
+            If the compiled engine is asked for and cannot run.
         DivergenceError
             When a number of a step is no longer finite.
         """
-        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+        with self._unchanged_by_errors():
+            return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(_is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -334,22 +347,19 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all samples at once; partial_fit takes a dict")
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, None, incremental=True)
+        with self._unchanged_by_errors():
+            if _check_partial_fit_first_call(self, classes):
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            return self._fit(X, y, sample_weight, None, incremental=True)
 
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation_data: Any,
-        incremental: bool,
-    ) -> MLPClassifier:
+    @contextmanager
+    def _unchanged_by_errors(self) -> Iterator[None]:
+        """Be what it was before if fitting fails, unless it diverged and there are best weights to go back to."""
         before = self._remember()
+        self._has_best = False
         try:
-            return self._fit_anew(X, y, sample_weight, validation_data, incremental)
+            yield
         except BaseException as error:
             if not (isinstance(error, DivergenceError) and self._has_best):
                 self._put_back(before)
@@ -370,7 +380,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         if arrays is not None:
             self.network_.params[...], self.network_.state[...] = arrays
 
-    def _fit_anew(
+    def _fit(
         self,
         X: Any,
         y: Any,
@@ -379,7 +389,6 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         incremental: bool,
     ) -> MLPClassifier:
         """Fit, and leave it to the caller to clear up if that fails."""
-        self._has_best = False
         self._check_together(validation_data)
         goes_on = hasattr(self, "network_") and (self.warm_start or incremental)
         X, y = validate_data(
@@ -416,6 +425,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("solver='lbfgs' needs a loss that stays the same; dropout and batch_norm change it")
         if self.callbacks or self.record_flow:
             raise ValueError("solver='lbfgs' takes no steps for callbacks or record_flow to look at; use adam or sgd")
+        if self.engine == "compiled":
+            raise EngineError("engine: 'compiled' cannot be used: solver='lbfgs' calls the layers; use adam or sgd")
 
     def _learn_classes(self, y: np.ndarray, goes_on: bool, incremental: bool) -> None:
         """Set `classes_`, or check that y has those that are known."""
@@ -522,6 +533,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                 dense.b[...] = generator.uniform(-bound, bound, dense.n_out)
         for name in ("_optimizer", "flow_"):
             self.__dict__.pop(name, None)
+        self.engine_ = self.engine  # until a step is taken
         self.network_, self.n_layers_, self.n_outputs_ = network, len(widths), widths[-1]
         self.n_iter_ = self.t_ = 0
         self.loss_curve_: list[float] = []
@@ -607,16 +619,17 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         n = training.X.shape[0]
         batch_size = min(200, n) if self.batch_size == "auto" else self.batch_size
         if batch_size > n:
-            warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=4)
+            warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=5)
         optimizer = getattr(self, "_optimizer", None) if incremental else None
-        if not isinstance(optimizer, {"adam": Adam, "sgd": SGD}[self.solver]):
+        best = Best(network, self.tol)
+        if isinstance(optimizer, {"adam": Adam, "sgd": SGD}[self.solver]):
+            best.restore(self._best.state())
+        else:
             optimizer = self._make_optimizer()
-            self._watched = _Watched()
-        self._optimizer = optimizer
-        recorder = FlowRecorder(every="epoch", what=("weight_gradient_norm", "weight_norm"))
+        self._optimizer, self._best = optimizer, best
+        recorder = FlowRecorder(every="epoch", what=FLOW)
         patience = self.n_iter_no_change if self.patience is None else self.patience
-        watched = self._watched
-        best = None
+        best_loss = math.nan
         self.n_iter_ = 0
         rate = optimizer.learning_rate
         steps = train(
@@ -631,14 +644,16 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             shuffle=(lambda order: order[generator.permutation(n)]) if self.shuffle else False,
             alpha=self.alpha,
             clip_norm=self.clip_norm,
-            input_gradient=False,
+            engine=self.engine_ if self.engine == "auto" else self.engine,
+            each="epoch",
+            record=FLOW if self.record_flow else (),
+            record_every="epoch",
         )
         try:
             for step in steps:
                 if self.record_flow:
                     recorder(step)
-                if not step.ends_epoch:
-                    continue
+                self.engine_ = step.engine
                 self.n_iter_ += 1
                 self.t_ += n
                 self.running_loss_curve_.append(float(step.running_loss))
@@ -647,14 +662,16 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                     last = len(network.layers) - 1
                     known = self.loss_curve_[-2] if len(self.loss_curve_) > 1 else math.nan
                     raise DivergenceError(step.epoch, step.index, last, "output", 0, known, repr(network.layers[last]))
-                if watched.is_best(value, self.tol) and self.early_stopping:
-                    best, self._has_best = (network.params.copy(), network.state.copy(), self.loss_), True
+                lowest = best.score
+                best.take(value)
+                if best.score < lowest:
+                    best_loss, self._has_best = self.loss_, self.early_stopping
                 if self.solver == "sgd" and self.learning_rate == "invscaling":
                     rate = _change_rate(optimizer, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
                 answers = [callback(step) for callback in self.callbacks or ()]
                 if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
                     break
-                if watched.waited >= patience:
+                if best.waited >= patience:
                     what = f"Validation {self.monitor}" if self.early_stopping else "Training loss"
                     reason = f"{what} did not improve by {self.tol:f} for {patience} consecutive epochs."
                     if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= LOWEST_RATE:
@@ -662,7 +679,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                         break
                     rate = _change_rate(optimizer, rate / 5.0)
                     self._say(f"{reason} Setting learning rate to {rate:f}")
-                    watched.waited = 0
+                    best.waited = np.zeros_like(best.waited)
                 if self.n_iter_ == self.max_iter and not incremental:
                     warnings.warn(
                         f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
@@ -675,8 +692,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         finally:
             steps.close()  # type: ignore[attr-defined]  # it puts the rate back with which it began
             optimizer.learning_rate = rate
-            if best is not None:
-                network.params[...], network.state[...], self.loss_ = best
+            if self._has_best:
+                best.roll_back()
+                self.loss_ = best_loss
         if self.record_flow and self.n_iter_:
             self._keep_flow(recorder.table())
 
@@ -693,7 +711,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             self.n_iter_ += 1
             self._note_losses(network, loss, training, validation, float(intermediate_result.fun))
 
-        self.n_iter_ = 0
+        self.n_iter_, self.engine_ = 0, "plain"
         last = wide.params.copy()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -732,7 +750,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                 continue
             tape = network.forward(_rows(part.X, slice(None)), training=True)
             value += share * float(loss.value(tape[-1], part.targets, part.weights))
-            network.backward(loss.gradient(tape[-1], part.targets, part.weights), tape, input_gradient=False)
+            network.backward(loss.gradient(tape[-1], part.targets, part.weights), tape)
             gradient += share * network.grads
         gradient += self.alpha / samples.total * network.weight_mask * network.params
         return value + self._penalty(network, samples.total), gradient
@@ -751,7 +769,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         """Write the losses of the network as it is now to the curves; return the one that stopping depends on."""
         if value is None:
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error, not a warning
-                logits = _logits(network, training.X)
+                logits = _logits(network, training.X, self.engine_)
                 value = float(loss.value(logits, training.targets, training.weights))
                 value += self._penalty(network, training.total)
         self.loss_ = value
@@ -761,7 +779,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             self.best_loss_ = value if self.best_loss_ is None else min(self.best_loss_, value)
         if validation is None:
             return value
-        logits = _logits(network, validation.X)
+        logits = _logits(network, validation.X, self.engine_)
         validation_loss = float(loss.value(logits, validation.targets, validation.weights))
         predicted = self._label_binarizer.inverse_transform(self._probabilities(logits))
         score = float(accuracy_score(validation.y, predicted, sample_weight=validation.weights))
@@ -808,7 +826,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         logits = self._checked_logits(X)
         if self.n_outputs_ > 1:
             return self._probabilities(logits)
-        return np.hstack([sigmoid(-logits, np.empty_like(logits)), sigmoid(logits, logits)])
+        return np.hstack([sigmoid(-logits), sigmoid(logits)])
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of `predict_proba`, from the logits: finite also where a probability rounds to 0."""
@@ -822,11 +840,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     def _checked_logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype, reset=False)
-        return _logits(self.network_, X)
+        return _logits(self.network_, X, self.engine_)
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Return what the output activation makes of the logits, in their place."""
-        return (softmax if self.out_activation_ == "softmax" else sigmoid)(logits, logits)
+        """Return what the output activation makes of the logits."""
+        return softmax(logits) if self.out_activation_ == "softmax" else sigmoid(logits)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -1042,20 +1060,6 @@ class _Samples:
         return _Samples(self.X, self.y, self.targets, self.given, self.given)
 
 
-class _Watched:
-    """Counts the epochs in a row in which a value, lower is better, did not improve by `tol`."""
-
-    def __init__(self) -> None:
-        self.waited, self._best = 0, math.inf
-
-    def is_best(self, value: float, tol: float) -> bool:
-        """Take in an epoch's value, and tell whether it is the lowest so far."""
-        self.waited = 0 if value <= self._best - tol else self.waited + 1
-        lowest = value < self._best
-        self._best = min(self._best, value)
-        return lowest
-
-
 class _Views(list[np.ndarray]):
     """Views of a network's arrays: what is put in one's place is written where it stands."""
 
@@ -1098,8 +1102,11 @@ def _rows(X: Any, rows: slice) -> np.ndarray:
     return part if isinstance(part, np.ndarray) else part.toarray()
 
 
-def _logits(network: Network, X: Any) -> np.ndarray:
-    """Return the logits of all rows, a part at a time."""
+def _logits(network: Network, X: Any, engine: str) -> np.ndarray:
+    """Return the logits of all rows, a part at a time; by the layers where the compiled engine cannot run."""
     if isinstance(X, np.ndarray):
-        return network.decision_function(X)
+        try:
+            return predict(network, X, engine=engine)
+        except EngineError:
+            return network.decision_function(X)
     return np.concatenate([network.decision_function(_rows(X, rows)) for rows in gen_batches(X.shape[0], ROWS_AT_ONCE)])

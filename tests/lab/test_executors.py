@@ -204,3 +204,14 @@ def test_a_missing_package_is_named(monkeypatch):
     message = r"needs distributed; pip install 'gradlab\[cluster\]'"
     with pytest.raises(ValueError, match=message), workers("tcp://127.0.0.1:1"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs POSIX signals")
+def test_a_worker_that_dies_before_it_has_its_task_costs_nothing():
+    with executors.Processes(1) as executor:
+        pid = executor.submit(os.getpid).result()
+        os.kill(pid, signal.SIGSTOP)  # so that it has nothing to say of the task
+        future = executor.submit(os.getpid)
+        time.sleep(0.2)  # most likely long enough for the task to be sent
+        os.kill(pid, signal.SIGKILL)
+        assert future.result(timeout=60) != pid

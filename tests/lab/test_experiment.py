@@ -3,9 +3,12 @@ import pytest
 
 from gradlab.lab import experiment as lab
 from gradlab.lab.config import load_config
+from gradlab.lab.engines import settle
 from gradlab.lab.figures import draw
 from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
+from gradlab.training.engines import compiled
 
+ENGINES = ["plain", pytest.param("compiled", marks=pytest.mark.skipif(not compiled.is_installed(), reason="no Numba"))]
 SMALL = """
 seeds = 3
 data.n_samples = 60
@@ -19,25 +22,63 @@ network.width = 4
 def configured(tmp_path, text=""):
     path = tmp_path / "small.toml"
     path.write_text(SMALL + text, encoding="utf-8")
-    return load_config(path)
+    return settle(load_config(path))[0]
 
 
-def trained(tmp_path, text=""):
-    (experiment, *_) = configured(tmp_path, text).experiments
-    return lab.run(experiment, lab.load_data(experiment))
+def trained(tmp_path, text="", engine="auto", threads=None):
+    (experiment, *_) = configured(tmp_path, f"training.engine = '{engine}'\n{text}").experiments
+    return lab.run(experiment, lab.load_data(experiment), threads=threads)
 
 
-def test_training_seeds_together_or_one_by_one_gives_the_same_numbers(tmp_path, monkeypatch):
-    together = trained(tmp_path)
-    monkeypatch.setattr(lab, "CACHE", 0)
-    alone = trained(tmp_path)
-    for name, values in together.final.items():
-        np.testing.assert_array_equal(values, alone.final[name], err_msg=name)
-    for name, values in together.flow.items():
-        np.testing.assert_array_equal(values, alone.flow[name], err_msg=name)
-    for name, values in together.tensors.items():
-        np.testing.assert_array_equal(values, alone.tensors[name], err_msg=name)
+def numbers(result):
+    """All arrays of a result, by name."""
+    parts = {"final": result.final, "flow": result.flow, "tensors": result.tensors, "boundary": result.boundary}
+    parts |= {f"history-{i}": history for i, history in enumerate(result.history)}
+    return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_training_seeds_together_or_one_by_one_gives_the_same_numbers(tmp_path, monkeypatch, engine):
+    together = trained(tmp_path, engine=engine)
+    monkeypatch.setattr(lab, "TOGETHER", 1)
+    alone = trained(tmp_path, engine=engine)
+    assert [history["train_loss"].shape for history in alone.history] == [(5, 1)] * 3
+    together.history, alone.history = [], []
+    np.testing.assert_equal(numbers(together), numbers(alone))
     assert together.median_seed == alone.median_seed
+
+
+@pytest.mark.skipif(not compiled.is_installed(), reason="no Numba")
+@pytest.mark.parametrize("text", ["", "probe.every = 'step'\nnetwork.dropout = 0.2\ntraining.optimizer = 'adam'"])
+def test_the_compiled_engine_gives_the_numbers_of_the_plain_one_on_any_number_of_threads(tmp_path, text):
+    plain, one, two = (trained(tmp_path, text, *how) for how in (("plain",), ("compiled", 1), ("compiled", 2)))
+    np.testing.assert_equal(numbers(one), numbers(two))
+    assert numbers(plain).keys() == numbers(one).keys()
+    for name, array in numbers(plain).items():
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(numbers(one)[name], array, rtol=1e-8, atol=1e-13, err_msg=name)
+        else:
+            np.testing.assert_array_equal(numbers(one)[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("every", ["step", "epoch"])
+def test_what_is_recorded_is_what_a_recorder_sees_at_every_step(tmp_path, engine, every):
+    from gradlab.flow import FlowRecorder
+    from gradlab.training import train
+
+    result = trained(tmp_path, f"probe.every = '{every}'", engine)
+    e, data = result.experiment, lab.load_data(result.experiment)
+    network, recorder = lab.build_network(e.network, data, e.seeds), FlowRecorder(every, lab.RECORDED)
+    optimizer = lab.build_optimizer(e.training, network)
+    options = {"epochs": e.training.epochs, "batch_size": e.training.batch_size, "engine": engine}
+    for step in train(network, lab.build_loss(e.training), optimizer, data.x_train, data.y_train, **options):
+        recorder(step)
+    np.testing.assert_allclose(
+        recorder.table()["weight_gradient_norm"], result.flow["weight_gradient_norm"], rtol=1e-13
+    )
+    for name in ("step", "epoch", "zero_share", "subnormal_share"):
+        np.testing.assert_array_equal(recorder.table()[name], result.flow[name])
 
 
 def test_the_gradient_ratio_is_first_over_last_layer(tmp_path):
@@ -63,10 +104,9 @@ def test_the_kept_parameters_give_the_reported_accuracy(tmp_path):
 
 def test_early_stopping_puts_the_best_weights_back(tmp_path):
     text = "training.epochs = 200\ntraining.patience = 3\ntraining.learning_rate = 1.0\ndata.n_samples = 200"
-    (experiment,) = configured(tmp_path, "").experiments
     path = tmp_path / "early.toml"
     path.write_text("seeds = 3\n" + text, encoding="utf-8")
-    (experiment,) = load_config(path).experiments
+    (experiment,) = settle(load_config(path))[0].experiments
     data = lab.load_data(experiment)
     assert len(data.x_valid) == 30  # a fifth of the training part's 150
     epochs = {}
@@ -76,21 +116,27 @@ def test_early_stopping_puts_the_best_weights_back(tmp_path):
     assert np.isfinite(result.final["final_gradient_ratio"]).all()
 
 
-def test_divergence_keeps_what_was_recorded(tmp_path):
-    text = 'network.activation = "relu"\ntraining.learning_rate = 1e6\ntraining.l2 = 1e6'
+@pytest.mark.parametrize("engine", ENGINES)
+def test_divergence_keeps_what_was_recorded(tmp_path, engine):
+    text = "network.activation = 'relu'\ntraining.learning_rate = 1e6\ntraining.l2 = 1e6\nprobe.every = 'step'\n"
+    text += f"training.engine = '{engine}'"
     epochs = []
     (experiment,) = configured(tmp_path, text).experiments
     result = lab.run(experiment, lab.load_data(experiment), lambda *numbers: epochs.append(numbers[1]))
     assert "training diverged in epoch" in result.diverged
     assert epochs[0] == 0
     assert result.tensors
+    at = int(result.diverged.split("step ")[1].split(":")[0])
+    assert at > 3 * (len(epochs) - 2)
+    assert result.flow["step"].tolist() == list(range(at))  # all steps before, those of the epoch under way too
 
 
-def test_the_estimate_is_not_far_from_the_truth(tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_estimate_is_not_far_from_the_truth(tmp_path, engine):
     import tracemalloc
 
-    (experiment,) = configured(tmp_path, "").experiments
     text = "seeds = 8\nnetwork.depth = 6\nnetwork.width = 64\ntraining.epochs = 2\ntraining.batch_size = 64"
+    text += f"\ntraining.engine = '{engine}'"
     path = tmp_path / "large.toml"
     path.write_text(text, encoding="utf-8")
     (experiment,) = load_config(path).experiments
@@ -109,7 +155,7 @@ def run_into(folder, tmp_path, text=""):
     config = configured(tmp_path, text)
     results = []
     with RunFolder(folder, config) as run:
-        for experiment in config.experiments:
+        for experiment in run.config.experiments:
             results.append(carry_out(experiment, lab.load_data(experiment), folder, None, run.epoch))
         verdicts = [lab.judge(c, r) for c in config.expectations for r in results]
         summary = run.finish(results, verdicts)
@@ -249,3 +295,18 @@ def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
     assert second.count <= 2000
     assert second.stride == 10 * first.stride
     assert sizes[1].bytes - sizes[0].bytes == 8 * len(lab.HISTORY) * 90_000  # the losses of each epoch
+
+
+def test_compiled_seeds_are_trained_together_as_far_as_memory_goes(tmp_path):
+    (experiment,) = configured(tmp_path, "training.engine = 'plain'").experiments
+
+    def together(width, engine="compiled", **changed):
+        training = experiment.training.model_copy(update={"engine": engine, **changed})
+        network = experiment.network.model_copy(update={"width": width})
+        return lab.replicas_at_once(experiment.model_copy(update={"training": training, "network": network}), 60, 2)
+
+    assert together(4) == lab.TOGETHER
+    assert 1 < together(2000) < lab.TOGETHER
+    assert together(10_000) == 1
+    assert together(4, patience=3) == 1
+    assert together(400, "plain") < together(400)

@@ -15,10 +15,14 @@ from gradlab import files
 from gradlab.lab import experiment as lab
 from gradlab.lab import kept, runs
 from gradlab.lab.config import load_config
+from gradlab.lab.engines import engines_of, settle
 from gradlab.lab.kept import Checkpoint, key_of, load_result
 from gradlab.lab.runs import FolderInUseError, RunFolder, carry_out, unfinished, work
 from gradlab.lab.store import StoreError
+from gradlab.training.engines import EngineError, compiled
+from gradlab.training.engines.task import Task
 
+ENGINES = ["plain", pytest.param("compiled", marks=pytest.mark.skipif(not compiled.is_installed(), reason="no Numba"))]
 KILLS = int(os.environ.get("GRADLAB_KILLS", "6"))
 FEW = """
 seeds = 3
@@ -57,10 +61,10 @@ network.activation = "relu"
 CAN_KILL = pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 
 
-def configured(folder, text=EVERYTHING):
+def configured(folder, text=EVERYTHING, engine="plain"):
     path = folder / "c.toml"
-    path.write_text(text, encoding="utf-8")
-    return load_config(path)
+    path.write_text(f"training.engine = '{engine}'\n{text}", encoding="utf-8")
+    return settle(load_config(path))[0]
 
 
 @pytest.fixture(autouse=True)
@@ -109,11 +113,11 @@ def assert_same(folder, other):
         assert what == two[name], name
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An undisturbed run of everything, how long it took, and its configuration."""
+@pytest.fixture(scope="module", params=ENGINES)
+def whole(request, tmp_path_factory):
+    """An undisturbed run of everything, how long it took, and its configuration; on each engine."""
     folder = tmp_path_factory.mktemp("whole")
-    config = configured(folder)
+    config = configured(folder, EVERYTHING, request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab, "replicas_at_once", lambda e, n, d: 1 if e.training.patience else 2)
         started = time.perf_counter()
@@ -127,7 +131,7 @@ def whole(tmp_path_factory):
 def live(config_path, folder, ready):
     """A process's life: it does all that it is let do."""
     lab.replicas_at_once = lambda e, n, d: 1 if e.training.patience else 2
-    config = load_config(config_path)
+    config = settle(load_config(config_path))[0]
     ready.send(True)
     do_all(config, folder)
 
@@ -137,7 +141,7 @@ class Life:
 
     def __init__(self, config_path, folder):
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection"])
+        processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection", "numba"])
         ready, told = processes.Pipe(duplex=False)
         self.process = processes.Process(target=live, args=(config_path, folder, told))
         self.process.start()
@@ -174,24 +178,25 @@ def carried_out(experiment, folder):
 
 def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, monkeypatch):
     folder, _, config = whole
-    record, rng, left = lab.FlowRecorder.__call__, np.random.default_rng(0), [8]
+    index, rng, left = Task.index, np.random.default_rng(0), [16]
 
-    def interrupted(recorder, step):
+    def interrupted(task, epoch, batch):
+        """Count a step, as either engine does while it runs."""
         left[0] -= 1
         if left[0] == 0:
             raise KeyboardInterrupt
-        record(recorder, step)
+        return index(task, epoch, batch)
 
-    monkeypatch.setattr(lab.FlowRecorder, "__call__", interrupted)
+    monkeypatch.setattr(Task, "index", interrupted)
     for experiment in config.experiments:
-        epochs, interrupts, left[0] = [], 0, 8
+        epochs, interrupts, left[0] = [], 0, 16
         while True:
             result, told = carried_out(experiment, tmp_path)
             assert told[: len(epochs)] == epochs  # what was kept is told again, and nothing kept was lost
             if not result.interrupted:
                 break
             epochs, interrupts = told, interrupts + 1
-            left[0] = int(rng.integers(2, 12))
+            left[0] = int(rng.integers(4, 24))
         assert interrupts or experiment.name == "diverging"
     left[0] = 10**6
     for experiment in config.experiments:
@@ -270,7 +275,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whol
 
 
 def hold(config_path, folder, held):
-    with RunFolder(folder, load_config(config_path)):
+    with RunFolder(folder, settle(load_config(config_path))[0]):
         held.set()
         time.sleep(600.0)
 
@@ -313,7 +318,7 @@ def test_only_an_unfinished_run_of_the_same_configuration_and_version_is_gone_on
         RunFolder(path, other)
     with monkeypatch.context() as patch:
         patch.setattr("gradlab.__version__", "0.99.1")
-        assert "it was begun by gradlab 0.1, format 2; this is gradlab 0.99" in runs.other_version(path)
+        assert "it was begun by gradlab 0.1, format 3; this is gradlab 0.99" in runs.other_version(path)
         assert unfinished("c", config, path.parent) is None
     do_all(config, path)
     assert unfinished("c", config, path.parent) is None
@@ -365,7 +370,7 @@ def test_an_experiment_is_named_by_all_that_its_numbers_depend_on(tmp_path):
 def test_a_resolved_configuration_is_the_same_experiments(tmp_path):
     config = configured(tmp_path)
     (tmp_path / "config.toml").write_bytes(runs._as_toml(config))
-    again = load_config(tmp_path / "config.toml")
+    again = settle(load_config(tmp_path / "config.toml"))[0]
     assert again == config
     assert [key_of(e) for e in again.experiments] == [key_of(e) for e in config.experiments]
     assert len({key_of(e) for e in config.experiments}) == 5
@@ -422,13 +427,15 @@ def test_the_log_has_null_and_a_word_where_training_diverged(whole):
 
 
 def test_the_environment_is_noted(whole):
-    folder, _, _ = whole
+    folder, _, config = whole
     found = json.loads((folder / "environment.json").read_text())
     assert found["numpy"] == np.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["seeds"] == [0, 1, 2]
     assert found["blas"]
-    assert found.keys() >= {"format", "gradlab", "commit", "platform", "scipy", "scikit-learn"}
+    assert found.keys() >= {"format", "gradlab", "commit", "platform", "scipy", "scikit-learn", "numba"}
+    assert found["engine"] == engines_of(config)
+    assert found["threads"] == compiled.default_threads()
 
 
 def test_a_run_whose_data_have_changed_is_not_mixed_with_what_was_kept(tmp_path):
@@ -496,3 +503,89 @@ def test_a_run_without_any_result_says_why(tmp_path):
     assert done.exit_code == 1
     assert f"checkpoints/{key}.safetensors: it is no file of safetensors, or it was cut off" in done.stderr
     assert "seeds" not in done.stdout
+
+
+# Engines
+
+
+class TestEngines:
+    AUTO = FEW + "[[variants]]\nname = 'a'\n[[variants]]\nname = 'b'\ntraining.engine = 'plain'\n"
+
+    @pytest.fixture
+    def without_numba(self, monkeypatch):
+        monkeypatch.setattr(compiled, "is_installed", lambda: False)
+
+    def auto(self, folder):
+        (folder / "c.toml").write_text(self.AUTO)
+        return load_config(folder / "c.toml")
+
+    def begun_by(self, folder, engine):
+        """Begin a run as if "auto" had been this engine then."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gradlab.lab.engines.why_not", lambda *_: "" if engine == "compiled" else "no")
+            with RunFolder(folder / "run", self.auto(folder)) as run:
+                assert engines_of(run.config) == {"a": engine, "b": "plain"}
+
+    @pytest.mark.skipif(not compiled.is_installed(), reason="no Numba")
+    def test_auto_is_compiled_where_that_is_possible_and_says_why_it_is_not(self, tmp_path, monkeypatch):
+        config, remarks = settle(self.auto(tmp_path))
+        assert engines_of(config) == {"a": "compiled", "b": "plain"}
+        assert remarks == []
+        assert settle(config) == (config, [])
+        monkeypatch.setattr("gradlab.lab.engines.why_not", lambda *_: "loss: strange")
+        config, remarks = settle(self.auto(tmp_path))
+        assert engines_of(config) == {"a": "plain", "b": "plain"}
+        assert remarks == ["the plain engine is used: loss: strange"]
+
+    def test_without_numba_auto_is_plain_and_compiled_is_refused(self, tmp_path, without_numba):
+        config, remarks = settle(self.auto(tmp_path))
+        assert engines_of(config) == {"a": "plain", "b": "plain"}
+        assert remarks == []
+        with pytest.raises(EngineError, match=r'cannot be used: .*pip install "gradlab\[fast\]"'):
+            configured(tmp_path, FEW, "compiled")
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_a_run_goes_on_with_the_engine_that_it_was_begun_with(self, tmp_path, monkeypatch, engine):
+        monkeypatch.setattr(compiled, "is_installed", lambda: True)
+        self.begun_by(tmp_path, engine)
+        monkeypatch.setattr(runs, "settle", lambda _: pytest.fail("it was settled"))
+        with RunFolder(tmp_path / "run", self.auto(tmp_path)) as run:
+            assert run.begun
+            assert engines_of(run.config) == {"a": engine, "b": "plain"}
+
+    def test_a_run_begun_compiled_is_refused_without_numba_and_nothing_is_written(self, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled, "is_installed", lambda: True)
+            self.begun_by(tmp_path, "compiled")
+        before = content(tmp_path)
+        monkeypatch.setattr(compiled, "is_installed", lambda: False)
+        with pytest.raises(EngineError, match=r'begun with .compiled., .*pip install "gradlab\[fast\]"'):
+            RunFolder(tmp_path / "run", self.auto(tmp_path))
+        assert content(tmp_path) == before
+
+    @pytest.mark.parametrize(
+        "engine",
+        [
+            None,
+            "plain",
+            {},
+            {"a": "plain"},
+            {"a": "fast", "b": "plain"},
+            {"a": "plain", "b": "compiled"},
+            {"a": [], "b": 0},
+        ],
+    )
+    def test_a_note_of_engines_that_cannot_be_is_refused(self, tmp_path, engine):
+        self.begun_by(tmp_path, "plain")
+        file = tmp_path / "run" / "environment.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"engine": engine}))
+        with pytest.raises(StoreError, match=r"environment\.json: .*(engine of each experiment|cannot be the engine)"):
+            RunFolder(tmp_path / "run", self.auto(tmp_path))
+
+    def test_what_is_kept_is_named_by_the_engine(self, tmp_path):
+        [open_] = load_config(tmp_path / "c.toml").experiments if configured(tmp_path, FEW, "auto") else []
+        with pytest.raises(ValueError, match=r"training\.engine: that of c is not settled"):
+            key_of(open_)
+        keys = {key_of(open_.model_copy(update={"training": open_.training.model_copy(update={"engine": engine})}))
+                for engine in ("plain", "compiled")}  # fmt: skip
+        assert len(keys) == 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradlab.lab.config import load_config
+from gradlab.lab.engines import settle
 from gradlab.lab.experiment import load_data, run
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import load_models, save_model
@@ -199,7 +200,7 @@ def trained(tmp_path_factory):
     config.write_text(
         "seeds = 2\ndata.n_samples = 40\nnetwork.batch_norm = true\nnetwork.width = 3\ntraining.epochs = 3"
     )
-    (experiment,) = load_config(config).experiments
+    (experiment,) = settle(load_config(config))[0].experiments
     data, key = load_data(experiment), key_of(experiment)
     result = run(experiment, data, keeper=Checkpoint(folder / "checkpoint", key, every=1))
     save_result(folder / "result", key, result)
@@ -288,7 +289,7 @@ def test_a_state_that_cannot_be_is_laid_to_the_file(trained, tmp_path):
     about = {"done": [], "under_way": [len(arrays["history/train_loss"]), len(arrays["flow/step"])], "seconds": 1.0}
     config = tmp_path / "small.toml"
     config.write_text((path.parent / "small.toml").read_text())
-    (experiment,) = load_config(config).experiments
+    (experiment,) = settle(load_config(config))[0].experiments
     folder, key = tmp_path / "run", key_of(experiment)
     checkpoint = folder / "checkpoints" / f"{key}.safetensors"
     checkpoint.parent.mkdir(parents=True)

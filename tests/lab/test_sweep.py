@@ -15,6 +15,7 @@ import pytest
 from gradlab.lab import sweep
 from gradlab.lab.collect import collect
 from gradlab.lab.config import load_config
+from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
 from gradlab.lab.experiment import load_data
 from gradlab.lab.runs import RunFolder
@@ -76,7 +77,7 @@ def small(tmp_path):
 
 
 def carried_out(config, folder, where):
-    plan = load_config(config)
+    plan = settle(load_config(config))[0]
     with workers(where) as found, RunFolder(folder, plan) as run:
         data = [load_data(experiment) for experiment in plan.experiments]
         findings = sweep.carry_out_all(plan.experiments, data, folder, found, None, run.epoch)
@@ -149,9 +150,12 @@ def test_a_run_that_always_kills_its_worker_is_given_up_and_named(tmp_path):
     until(lambda: len(results_in(tmp_path / "runs/long")) == 1)
     for _ in range(2):  # the first time along with one that has nothing to do
         (tmp_path / "runs/long/metrics.jsonl").write_bytes(b"")
-        until(lambda: b'"long' in (tmp_path / "runs/long/metrics.jsonl").read_bytes())
+        until(lambda: process.poll() is not None or b'"long' in (tmp_path / "runs/long/metrics.jsonl").read_bytes())
+        assert process.poll() is None, process.communicate()
+        os.kill(process.pid, signal.SIGSTOP)  # lest it give the task to the other worker while that is killed too
         for pid in children_of(process.pid):
             os.kill(pid, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGCONT)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert errors == "gradlab: long, depth=1: its worker died each of 2 times that it was tried\n"
@@ -209,7 +213,7 @@ def test_a_cluster_that_is_not_there_is_a_failure_and_nothing_is_written(small, 
 
 
 def test_a_result_of_something_else_is_refused(small, tmp_path):
-    experiment = load_config(small).experiments[0]
+    experiment = settle(load_config(small))[0].experiments[0]
     with pytest.raises(StoreError, match="another version of gradlab, or another file of data"):
         sweep._fetch(experiment, tmp_path, ("0123456789abcdef.safetensors", b""))
     path = sweep._path(experiment, tmp_path)

@@ -20,11 +20,11 @@ import numpy as np
 import gradlab
 
 class Cube(gradlab.Layer):
-    def forward(self, x, out=None):
-        return np.power(x, 3, out=out)
+    def forward(self, x):
+        return x**3
 
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy, 3 * x**2, out=out)
+    def backward(self, dy, x, y):
+        return dy * 3 * x**2
 """
 
 
@@ -44,12 +44,25 @@ def test_a_right_layer_is_right(written):
     assert str(verdict).startswith("right: Mine: 60 entries compared, 0 left out at kinks")
 
 
+def test_a_layer_may_take_arguments_of_its_own(written):
+    assert check_file(
+        written("""
+        class Mine(Cube):
+            def forward(self, x, out=None):
+                return np.power(x, 3, out=out)
+
+            def backward(self, dy, x, y, out=None):
+                return np.multiply(dy, 3 * x**2, out=out)
+    """)
+    )
+
+
 def test_a_wrong_layer_is_told_with_entry_size_and_mistake(written):
     verdict = check_file(
         written("""
         class Mine(Cube):
-            def backward(self, dy, x, y, out=None):
-                return np.multiply(dy, -3 * x**2, out=out)
+            def backward(self, dy, x, y):
+                return dy * -3 * x**2
     """)
     )
     assert not verdict
@@ -74,12 +87,12 @@ def test_weights_that_a_layer_leaves_at_0_do_not_hide_its_mistake(written):
             def parameter_shapes(self):
                 return {"W": (self.n_in, self.n_out)}
 
-            def forward(self, x, out=None):
-                return np.matmul(x, self.W, out=out)
+            def forward(self, x):
+                return x @ self.W
 
-            def backward(self, dy, x, y, out=None):
+            def backward(self, dy, x, y):
                 self.dW[...] = x.T @ dy
-                return np.matmul(dy, -self.W.T, out=out)
+                return dy @ -self.W.T
     """)
     )
     assert verdict.mistake == "sign"
@@ -97,12 +110,12 @@ def test_weights_that_a_layer_leaves_at_0_do_not_hide_its_mistake(written):
         ("class Mine(gradlab.Layer):\n  def forward(self, x): return x", "line 11: Mine has no backward, which a layer needs"),
         ("class Mine:\n  def forward(self, x): return x\n  def backward(self, dy, x, y): return dy", "write class Mine(gradlab.Layer)"),
         ("class Mine(gradlab.Loss):\n  def value(self, z, t, weights=None): return 0.0", "Mine has no gradient, which a loss needs"),
-        ("class Mine(Cube):\n  def forward(self, x, out=None): return x.sum(axis=0)", "line 12: Mine.forward gives an array of shape (3,)"),
-        ("class Mine(Cube):\n  def forward(self, x, out=None): return [1.0]", "line 12: Mine.forward gives a list, not an array"),
-        ("class Mine(Cube):\n  def backward(self, dy, x, y, out=None): pass", "line 12: Mine.backward gives None, not an array"),
-        ("class Mine(Cube):\n  def backward(self, dy, x, y, out=None): return dy[0]", "line 12: Mine.backward gives an array of shape (3,)"),
-        ("class Mine(Cube):\n  def forward(self, x, out=None): return np.log(x)", "line 12: Mine.forward gives nan at [0, 1]"),
-        ("class Mine(Cube):\n  def backward(self, dy, x, y, out=None): return dy / 0.0", "line 12: Mine.backward gives inf at [0, 0]"),
+        ("class Mine(Cube):\n  def forward(self, x): return x.sum(axis=0)", "line 12: Mine.forward gives an array of shape (3,)"),
+        ("class Mine(Cube):\n  def forward(self, x): return [1.0]", "line 12: Mine.forward gives a list, not an array"),
+        ("class Mine(Cube):\n  def backward(self, dy, x, y): pass", "line 12: Mine.backward gives None, not an array"),
+        ("class Mine(Cube):\n  def backward(self, dy, x, y): return dy[0]", "line 12: Mine.backward gives an array of shape (3,)"),
+        ("class Mine(Cube):\n  def forward(self, x): return np.log(x)", "line 12: Mine.forward gives nan at [0, 1]"),
+        ("class Mine(Cube):\n  def backward(self, dy, x, y): return dy / 0.0", "line 12: Mine.backward gives inf at [0, 0]"),
         ("class Mine(Cube):\n  def __init__(self, scale): pass", "line 11: Mine needs scale: give it, as in Mine(scale=3)"),
         ("class Mine(Cube):\n  def __init__(self): 1 / 0", "line 12: Mine cannot be made: ZeroDivisionError"),
         ("class Mine:\n  def step(self, params, grads): params -= grads", "line 11: Mine has no attribute learning_rate"),
@@ -149,10 +162,10 @@ def test_a_slope_that_is_no_float_is_told(written):
     verdict = check_file(
         written("""
         class Mine(gradlab.Activation):
-            def forward(self, x, out=None):
-                return np.maximum(x, 0, out=out)
+            def forward(self, x):
+                return np.maximum(x, 0)
 
-            def derivative(self, x, y, out=None):
+            def derivative(self, x, y):
                 return x > 0
     """)
     )
@@ -171,7 +184,7 @@ def test_a_slope_that_is_no_float_is_told(written):
     ],
 )
 def test_what_the_code_does_is_said_as_its_own(written, body, words):
-    verdict = check_file(written(f"class Mine(Cube):\n  def forward(self, x, out=None):\n    {body}"), seconds=1.0)
+    verdict = check_file(written(f"class Mine(Cube):\n  def forward(self, x):\n    {body}"), seconds=1.0)
     assert not verdict
     assert words in verdict.says
 
@@ -300,7 +313,7 @@ def gradlab(*arguments, cwd=None):
 
 
 def test_the_command_says_it_by_its_exit_code(written):
-    target = written("class Mine(Cube): pass\nclass Wrong(Cube):\n  def backward(self, dy, x, y, out=None): return dy")
+    target = written("class Mine(Cube): pass\nclass Wrong(Cube):\n  def backward(self, dy, x, y): return dy")
     done = gradlab("check", target)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("right: Mine")

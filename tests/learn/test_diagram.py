@@ -30,11 +30,11 @@ NUMBER = re.compile(r"−?\d+(?:\.\d+)?(?:e[+−]\d+)?")
 class Reversed(Layer):
     """Somebody's own layer."""
 
-    def forward(self, x, out=None):
-        return np.positive(x[..., ::-1], out)
+    def forward(self, x):
+        return 1.0 * x[..., ::-1]
 
-    def backward(self, dy, x, y, out=None):
-        return np.positive(dy[..., ::-1], out)
+    def backward(self, dy, x, y):
+        return 1.0 * dy[..., ::-1]
 
 
 def data(n, d, k, seed=0):

@@ -167,18 +167,18 @@ def test_backward_multiplies_the_slope_by_dy(name):
 
 def test_an_activation_of_ones_own_has_a_derivative_or_a_backward():
     class ByDerivative(Activation):
-        def forward(self, x, out=None):
-            return np.square(x, out)
+        def forward(self, x):
+            return x * x
 
-        def derivative(self, x, y, out=None):
-            return np.multiply(x, 2.0, out)
+        def derivative(self, x, y):
+            return x * 2.0
 
     class ByBackward(Activation):
-        def forward(self, x, out=None):
-            return np.square(x, out)
+        def forward(self, x):
+            return x * x
 
-        def backward(self, dy, x, y, out=None):
-            return np.multiply(2.0 * x, dy, out)
+        def backward(self, dy, x, y):
+            return 2.0 * x * dy
 
     x = np.array([[-1.0, 0.5, 3.0]])
     for own in (ByDerivative(), ByBackward()):
@@ -190,7 +190,7 @@ def test_an_activation_without_a_derivative_is_refused():
     with pytest.raises(TypeError, match="Flat: an activation needs `derivative` or `backward`"):
 
         class Flat(Activation):
-            def forward(self, x, out=None):
+            def forward(self, x):
                 return x
 
 

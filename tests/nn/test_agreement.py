@@ -18,8 +18,8 @@ from gradlab.nn import (
     SoftmaxCrossEntropy,
     SquaredError,
     mlp,
-    train,
 )
+from gradlab.training import train
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 3))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Network, Sigmoid, train
+from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Network, Sigmoid
+from gradlab.training import train
 
 X = np.array([[1.0, 2.0], [2.0, 0.0]])  # two samples, A and B
 T = np.array([[1.0], [0.0]])

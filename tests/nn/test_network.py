@@ -1,7 +1,7 @@
 import copy
+import gc
 import itertools
 import pickle
-import tracemalloc
 import weakref
 
 import numpy as np
@@ -21,6 +21,7 @@ from gradlab.nn import (
     Layer,
     LeakyReLU,
     Network,
+    Recurrent,
     ReLU,
     Residual,
     RMSProp,
@@ -31,9 +32,9 @@ from gradlab.nn import (
     Tanh,
     initializers,
     mlp,
-    train,
 )
 from gradlab.nn.network import backward, forward
+from gradlab.training import train
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((13, 3))
@@ -197,41 +198,32 @@ def test_tape_and_deltas_hold_one_array_a_layer(seed):
 
 @pytest.mark.parametrize("options", REMEDIES.values(), ids=REMEDIES)
 @pytest.mark.parametrize("training", [False, True])
-def test_second_pass_of_the_same_shape_writes_into_the_arrays_of_the_first(training, options):
+def test_every_pass_has_arrays_of_its_own(training, options):
     network = make(**options)
-
-    def one_pass(x):
-        tape = network.forward(x, training)
-        return tape, network.backward(np.ones_like(tape[-1]), tape)
-
-    (tape, deltas), (tape2, deltas2) = one_pass(X), one_pass(X + 1.0)
-    assert all(np.shares_memory(a, b) for a, b in zip(tape[1:], tape2[1:], strict=True))
-    assert all(np.shares_memory(a, b) for a, b in zip(deltas[:-1], deltas2[:-1], strict=True))
-
-
-def test_passes_of_different_shapes_share_nothing():
-    network = make()
-    tape, other = network.forward(X), network.forward(X[:5])
-    assert not any(np.shares_memory(a, b) for a, b in itertools.product(tape[1:], other[1:]))
-
-
-def test_passes_that_train_and_that_predict_share_nothing():
-    network = make(dropout=0.5, batch_norm=True)
-    tape = network.forward(X, training=True)
+    tape = network.forward(X, training)
     deltas = network.backward(np.ones_like(tape[-1]), tape)
     kept = [a.copy() for a in [*tape, *deltas]]
-    other = network.forward(X)
-    network.backward(np.full_like(other[-1], 2.0), other)
+    other = network.forward(X + 1.0, training)
+    other_deltas = network.backward(np.full_like(tape[-1], 2.0), other)
+    network.forward(X + 2.0, not training)
+    assert not any(
+        np.shares_memory(a, b) for a, b in itertools.product([*tape[1:], *deltas], [*other[1:], *other_deltas])
+    )
     for before, now in zip(kept, [*tape, *deltas], strict=True):
         np.testing.assert_array_equal(before, now)
 
 
-def test_many_shapes_do_not_pile_up():
-    network = make()
-    for n in range(1, 200):
-        tape = network.forward(np.zeros((n, 3)))
-        network.backward(tape[-1], tape)
-    assert len(network._plans._plans) <= 32
+def test_a_pass_that_an_error_ended_leaves_nothing_behind(monkeypatch):
+    network = Network(mlp([3, 4, 4, 1], "tanh"))
+    tape = network.forward(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tanh, "derivative", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            network.backward(np.ones((13, 1)), tape)
+    network.backward(np.ones((13, 1)), tape)
+    plain = copy.deepcopy(network)
+    backward(plain.layers, np.ones((13, 1)), forward(plain.layers, X))
+    np.testing.assert_array_equal(network.grads, plain.grads)
 
 
 @pytest.mark.parametrize("first", [Identity(), ReLU(), Dropout(0.5), Residual([Identity()])], ids=repr)
@@ -245,19 +237,6 @@ def test_first_layer_never_aliases_the_users_x(first, training):
         network.backward(np.ones_like(tape[-1]), tape)
         assert not any(np.shares_memory(x, y) for y in tape[1:])
     np.testing.assert_array_equal(x, kept)
-
-
-def test_layer_that_returns_its_input_does_not_alias_it():
-    class Nothing(Layer):
-        def forward(self, x, out=None):
-            return x
-
-        def backward(self, dy, x, y, out=None):
-            return dy
-
-    tape = Network([Nothing(), Nothing(), Dense(3, 1)]).forward(X)
-    assert not np.shares_memory(tape[0], tape[1])
-    assert not np.shares_memory(tape[1], tape[2])
 
 
 def test_backward_writes_gradients_and_does_not_add():
@@ -295,7 +274,7 @@ def test_x_with_wrong_axes_is_refused(seed, x):
 
 @pytest.mark.parametrize("seed", [0, SEEDS], ids=["one", "replicas"])
 def test_x_with_wrong_features_is_refused(seed):
-    with pytest.raises(ValueError, match=r"Dense\(3, 5\) takes \(samples, 3 features\), not .*13, 2\)"):
+    with pytest.raises(ValueError, match=r"layers\[0\]: Dense\(3, 5\) takes 3 features, but x, of shape .*, gives 2"):
         make(seed).forward(X[:, :2])
 
 
@@ -558,45 +537,6 @@ def test_gradient_of_the_loss_by_central_differences(loss, outputs, options):
     np.testing.assert_allclose(network.grads, numeric, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, Adam])
-def test_training_step_allocates_no_array(optimizer):
-    batch = 1024
-    x = np.zeros((40 * batch, 2))
-    steps = train(
-        make(widths=(2, 32, 32, 1)), BinaryCrossEntropy(), optimizer(), x, x[:, 0], epochs=1, batch_size=batch
-    )
-    for _ in range(10):
-        next(steps)
-    tracemalloc.start()
-    step = next(steps)
-    before = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
-    for _ in range(20):
-        step = next(steps)
-    after, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert step.index == 30
-    assert after - before < 2000
-    # NumPy itself buffers a broadcast operand, for a moment: at most getbufsize() numbers. An array of 1024 rows
-    # and 32 features is four times as large.
-    assert peak - before < 8 * np.getbufsize() + 3000
-
-
-def test_backward_allocates_no_array():
-    network = make(widths=(2, 32, 32, 1))
-    x, dlogits = np.zeros((32, 2)), np.ones((32, 1))
-    tape = network.forward(x, training=True)
-    network.backward(dlogits, tape)
-    tracemalloc.start()
-    network.backward(dlogits, tape)
-    before = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
-    network.backward(dlogits, tape)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak - before < 2000  # an array of 32 rows and 32 features is 8192
-
-
 def test_a_prediction_in_between_does_not_change_the_gradients():
     network = Network(mlp([3, 4, 1], "tanh", batch_norm=True, dropout=0.5))
     x, dlogits = np.random.default_rng(0).standard_normal((6, 3)), np.ones((6, 1))
@@ -608,30 +548,17 @@ def test_a_prediction_in_between_does_not_change_the_gradients():
     np.testing.assert_array_equal(network.grads, expected)
 
 
-def test_a_layer_of_ones_own_need_not_write_where_it_is_told():
-    class Plain(Layer):
-        def forward(self, x, out=None):
-            return 2.0 * x
-
-        def backward(self, dy, x, y, out=None):
-            return 2.0 * dy
-
-    own, known = (Network([Dense(3, 4), *middle, Tanh(), Dense(4, 1)]) for middle in ([Plain()], []))
-    known.layers[0].W *= 2.0  # twice the weights do the same
-    x = np.random.default_rng(0).standard_normal((6, 3))
-    for _ in range(3):
-        np.testing.assert_allclose(own.forward(x)[-1], known.forward(x)[-1], rtol=1e-14)
-        deltas = own.backward(np.ones((6, 1)), own.forward(x))
-        np.testing.assert_allclose(deltas[0], known.backward(np.ones((6, 1)), known.forward(x))[0], rtol=1e-13)
-
-
 def test_a_network_that_is_given_up_is_given_back_at_once():
     network = Network(mlp([3, 4, 1]))
     tape = network.forward(np.ones((2, 3)), training=True)
     network.backward(np.ones((2, 1)), tape)
-    room = weakref.ref(tape[1].base)
-    del network, tape
-    assert room() is None  # no circle of references waits for the garbage collector
+    kept = weakref.ref(tape[1])
+    gc.disable()
+    try:
+        del network, tape
+        assert kept() is None  # no circle of references waits for the garbage collector
+    finally:
+        gc.enable()
 
 
 def in_rows(*activations):
@@ -654,31 +581,6 @@ MIXED = {
 }
 
 
-@pytest.mark.parametrize(
-    "layers",
-    [
-        *(lambda a=a, o=o: mlp([3, 5, 5, 2], a, **o)
-          for a in ACTIVATIONS for o in ({}, {"batch_norm": True}, {"residual": True})),
-        *MIXED.values(),
-    ],
-    ids=[*(f"{a}-{o}" for a in ACTIVATIONS for o in ("plain", "batch_norm", "residual")), *MIXED],
-)  # fmt: skip
-def test_a_plan_computes_what_the_plain_passes_do(layers):
-    planned = Network(layers())
-    plain = copy.deepcopy(planned)
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        x, dlogits = rng.standard_normal((7, 3)), rng.standard_normal((7, 2))
-        tape = planned.forward(x)
-        deltas = planned.backward(dlogits, tape)
-        expected = forward(plain.layers, x)
-        for one, other in zip(tape, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
-        for one, other in zip(deltas, backward(plain.layers, dlogits, expected), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(planned.grads, plain.grads, rtol=1e-12, atol=1e-13)
-
-
 @pytest.mark.parametrize("layers", MIXED.values(), ids=MIXED)
 def test_replicas_of_mixed_activations_equal_the_networks_alone(layers):
     together, alone = Network(layers(), seed=SEEDS), [Network(layers(), seed=seed) for seed in SEEDS]
@@ -691,62 +593,7 @@ def test_replicas_of_mixed_activations_equal_the_networks_alone(layers):
             np.testing.assert_array_equal(together.grads[r], network.grads)
 
 
-def test_weights_that_are_assigned_are_written_where_they_stand():
-    network = Network(mlp([2, 3, 1]))
-    dense = network.layers[0]
-    network.forward(np.ones((4, 2)))
-    dense.W = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
-    dense.b = 7.0
-    np.testing.assert_array_equal(network.params[:9], [1, 2, 3, 4, 5, 6, 7, 7, 7])
-    np.testing.assert_array_equal(network.forward(np.ones((4, 2)))[1], [[12.0, 14.0, 16.0]] * 4)
-    with pytest.raises(ValueError, match="broadcast"):
-        dense.W = np.ones((3, 3))
-
-
-# What a plan must not get wrong
-
-
-class Doubled(Layer):
-    """A layer of somebody's own, which fills `out` in its own way."""
-
-    def __init__(self, fill):
-        self.fill = fill
-
-    def forward(self, x, out=None):
-        return self.fill(2.0 * x, out)
-
-    def backward(self, dy, x, y, out=None):
-        return self.fill(2.0 * dy, out)
-
-
-def into_flat(value, out):
-    if out is None:
-        return value
-    out.ravel()[:] = value.ravel()
-    return out
-
-
-def into_rows(value, out):
-    if out is None:
-        return value
-    out.reshape(-1)[:] = value.reshape(-1)
-    return out
-
-
-def by_dot(value, out):
-    return value.dot(np.eye(value.shape[-1]), out)
-
-
-@pytest.mark.parametrize("fill", [into_flat, into_rows, by_dot], ids=lambda f: f.__name__)
-def test_a_layer_of_ones_own_may_write_to_out_as_to_any_array(fill):
-    network = Network([Dense(3, 4), Doubled(fill), Dense(4, 1)])
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        x, dlogits = rng.standard_normal((6, 3)), rng.standard_normal((6, 1))
-        tape = network.forward(x)
-        np.testing.assert_array_equal(tape[2], 2.0 * tape[1])
-        deltas = network.backward(dlogits, tape)
-        np.testing.assert_array_equal(deltas[1], 2.0 * deltas[2])
+# What is changed holds from the next pass on
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["one", "two equal"])
@@ -785,28 +632,97 @@ def test_two_activations_set_to_whole_numbers_are_not_taken_for_one():
     np.testing.assert_array_equal(deltas[3], deltas[4])
 
 
-def test_a_replaced_method_is_called():
-    network = Network(mlp([3, 4, 4, 1], "tanh"))
+def on_the_class(monkeypatch, layer, name, method):
+    monkeypatch.setattr(type(layer), name, method)
+
+
+def on_the_instance(monkeypatch, layer, name, method):
+    monkeypatch.setattr(layer, name, method.__get__(layer))
+
+
+def in_a_subclass(monkeypatch, layer, name, method):
+    monkeypatch.setattr(layer, "__class__", type("Own", (type(layer),), {name: method}))
+
+
+@pytest.mark.parametrize("place", [on_the_class, on_the_instance, in_a_subclass])
+@pytest.mark.parametrize("inside", [False, True], ids=["bare", "in a residual"])
+def test_a_replaced_method_is_called_from_the_next_step_on(place, inside, monkeypatch):
+    """What is read is what runs: none of the methods is stood for by anything else."""
+    dense, bent = Dense(3, 3), Tanh()
+    network = Network([Residual([dense, bent]) if inside else dense, *([] if inside else [bent]), Dense(3, 1)])
+    steps = train(network, BinaryCrossEntropy(), SGD(0.1), X, Y, epochs=9, batch_size=13)
+    next(steps)
+
+    def no_forward(self, x):
+        return np.zeros_like(x)
+
+    def no_gradient(self, dy, x, y):
+        self.dW[...] = self.db[...] = 7.0
+        return np.zeros_like(x)
+
+    place(monkeypatch, dense, "backward", no_gradient)
+    step = next(steps)
+    assert (dense.dW == 7.0).all()
+    assert (dense.db == 7.0).all()
+    if not inside:
+        assert not step.deltas[0].any()
+    place(monkeypatch, bent, "derivative", lambda self, x, y: np.zeros_like(x))
+    step = next(steps)
+    np.testing.assert_array_equal(step.deltas[0 if inside else 1], step.deltas[1] if inside else 0.0)
+    place(monkeypatch, bent, "forward", no_forward)
+    step = next(steps)
+    np.testing.assert_array_equal(step.tape[1 if inside else 2], step.tape[0] if inside else 0.0)
+
+
+class Scaled(Layer):
+    """y = s·x: the smallest layer of one's own that learns."""
+
+    def parameter_shapes(self):
+        return {"s": (1, 1)}
+
+    def forward(self, x):
+        return self.s * x
+
+    def backward(self, dy, x, y):
+        self.ds[...] = np.sum(dy * x, axis=(-2, -1), keepdims=True)
+        return self.s * dy
+
+
+@pytest.mark.parametrize("seed", [0, SEEDS], ids=["one", "replicas"])
+@pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: Residual([Residual([layer])])], ids=["bare", "in"])
+@pytest.mark.parametrize(
+    "make_layer",
+    [lambda: Dense(3, 3), lambda: BatchNorm(3), lambda: Recurrent(1, 1, sequence=True), Scaled],
+    ids=["dense", "batch_norm", "recurrent", "own"],
+)
+def test_what_is_assigned_to_a_parameter_is_written_into_the_networks_vector(make_layer, wrap, seed):
+    layer = make_layer()
+    network = Network([Dense(3, 3), wrap(layer), Dense(3, 1)], seed=seed)
     network.forward(X)
-    seen = []
-    for layer in network.layers:
-        layer.forward = lambda x, out=None, forward=layer.forward: seen.append(x.shape) or forward(x, out)
-    expected = Network(mlp([3, 4, 4, 1], "tanh")).forward(X)[-1]
-    for _ in range(2):
-        np.testing.assert_allclose(network.forward(X)[-1], expected, rtol=1e-14)
-    assert len(seen) >= 2 * len(network.layers)
+    learned = [p for p in network.parameters if p.layer is layer]
+    kept = [p for p in network.states if p.layer is layer]
+    assert learned
+    for i, p in enumerate([*learned, *kept]):
+        vector = network.params if p in learned else network.state
+        setattr(layer, p.attribute, np.full(p.shape, 2.0 + i))  # replicas share it
+        np.testing.assert_array_equal(vector[..., p.where], 2.0 + i)
+        assert np.shares_memory(getattr(layer, p.attribute), vector)
+        setattr(layer, p.attribute, 0.5)
+        np.testing.assert_array_equal(vector[..., p.where], 0.5)
+        with pytest.raises(ValueError, match="broadcast"):
+            setattr(layer, p.attribute, np.ones((7, 7)))
+    for _ in train(network, BinaryCrossEntropy(), SGD(0.1), X, Y, epochs=1, batch_size=13):
+        for p in learned:  # the step took place there
+            stepped = 0.5 - 0.1 * network.grads[..., p.where]
+            np.testing.assert_allclose(getattr(layer, p.attribute).reshape(stepped.shape), stepped)
 
 
 def test_an_activation_that_is_registered_is_called_at_every_pass(monkeypatch):
     class Bent(Activation):
-        def forward(self, x, out=None):
-            y = np.where(x > 0, x, 0.1 * x)
-            if out is None:
-                return y
-            out[...] = y
-            return out
+        def forward(self, x):
+            return np.where(x > 0, x, 0.1 * x)
 
-        def derivative(self, x, y, out=None):
+        def derivative(self, x, y):
             return np.where(x > 0, 1.0, 0.1)
 
     monkeypatch.setitem(ACTIVATIONS, "bent", Bent)
@@ -814,45 +730,6 @@ def test_an_activation_that_is_registered_is_called_at_every_pass(monkeypatch):
     for x in (X, -X):
         tape = network.forward(x)
         np.testing.assert_array_equal(tape[2], np.where(tape[1] > 0, tape[1], 0.1 * tape[1]))
-
-
-def test_an_interrupted_start_of_a_pass_back_is_made_good(monkeypatch):
-    network = Network(mlp([3, 4, 4, 1], "tanh"))
-    tape = network.forward(X)
-    with monkeypatch.context() as patch:
-        patch.setattr(Tanh, "derivative", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            network.backward(np.ones((13, 1)), tape)
-    network.backward(np.ones((13, 1)), tape)
-    plain = copy.deepcopy(network)
-    backward(plain.layers, np.ones((13, 1)), forward(plain.layers, X))
-    np.testing.assert_allclose(network.grads, plain.grads, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda a: a.pop(), lambda a: a.reverse(), lambda a: a.append(X), lambda a: a.__setitem__(1, X),
-     lambda a: a.__delitem__(0), lambda a: a.__iadd__([X]), lambda a: a.clear()],
-)  # fmt: skip
-def test_the_lists_that_a_network_keeps_cannot_be_changed(change):
-    network = Network(mlp([3, 4, 1]))
-    tape = network.forward(X)
-    for arrays in (tape, network.backward(np.ones((13, 1)), tape)):
-        with pytest.raises(TypeError, match="belongs to the network"):
-            change(arrays)
-        change(list(arrays))
-
-
-@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-def test_a_copied_tape_is_a_list_of_its_own(duplicate):
-    network = Network(mlp([3, 4, 1]))
-    copied = duplicate(network.forward(X))
-    assert type(copied) is list
-    network.forward(-X)
-    network.backward(np.ones((13, 1)), copied)
-    found = network.grads.copy()
-    network.backward(np.ones((13, 1)), network.forward(X))
-    np.testing.assert_allclose(found, network.grads, rtol=1e-12)
 
 
 def test_a_dense_with_more_parameters_than_two():
@@ -864,12 +741,12 @@ def test_a_dense_with_more_parameters_than_two():
             super().initialize(rng)
             self.g[...] = 1.0
 
-        def forward(self, x, out=None):
-            return np.multiply(super().forward(x), self.g, out)
+        def forward(self, x):
+            return super().forward(x) * self.g
 
-        def backward(self, dy, x, y, out=None):
+        def backward(self, dy, x, y):
             self.dg[...] = (dy * super().forward(x)).sum(axis=-2, keepdims=True)
-            return super().backward(dy * self.g, x, y, out)
+            return super().backward(dy * self.g, x, y)
 
     network = Network([Gained(3, 4), Tanh(), Gained(4, 1)])
     for x in (X, -X):

@@ -86,6 +86,7 @@ def list_(
         "optimizers": {name: options(names) for name, names in config.OPTIMIZER_OPTIONS.items()},
         "losses": config.CONFIG_LOSSES,
         "schedules": {name: options(names) for name, names in config.SCHEDULE_OPTIONS.items()},
+        "engines": config.ENGINES,
         "measures": config.MEASURES,
     }
     if what is not None and what not in lists:

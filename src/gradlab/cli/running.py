@@ -34,6 +34,10 @@ def run(
     workers: Annotated[
         str, typer.Option(metavar="N", help="Processes to run on, or tcp://HOST:PORT of a Dask cluster.")
     ] = "1",
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Threads of the compiled engine; by default all cores, or 1 for each worker."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no messages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -48,11 +52,12 @@ def run(
 
     with mistakes_named():
         n_processes = _count(workers)
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise ConfigError([f"--checkpoint-every: {checkpoint_every} is not a whole number of at least 1"])
+        for option, given in (("--checkpoint-every", checkpoint_every), ("--threads", threads)):
+            if given is not None and given < 1:
+                raise ConfigError([f"{option}: {given} is not a whole number of at least 1"])
         if resume is not None:
-            given = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
-            _check_resume(resume, [name for name, value in given.items() if value is not None])
+            others = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
+            _check_resume(resume, [name for name, value in others.items() if value is not None])
             if (resume / "DONE").exists():
                 if not quiet:
                     print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
@@ -64,17 +69,34 @@ def run(
 
         plan = load_config(config, set_ or [], seeds)
         _check_out(out, plan)
+        path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
+        plan, remarks = _settled(path, plan, config)
         sizes = sizes_of(plan, config, n_processes)
+        if not quiet:
+            for remark in remarks:
+                print(f"gradlab: {remark}", file=sys.stderr)
         if dry_run:
-            _print_plan(plan, sizes, n_processes)
+            _print_plan(plan, sizes, n_processes, as_json)
             return
         with _opened(workers) as crew:
             data = load_all(plan, config)
-            path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
             if not quiet:
                 _say_what_is_left_out(plan, sizes)
-            code = _run(plan, data, path, crew, checkpoint_every, as_json, quiet)
+            threads = threads or (None if crew.here else 1)
+            code = _run(plan, data, path, crew, checkpoint_every, threads, as_json, quiet)
     raise typer.Exit(code)
+
+
+def _settled(path: Path, plan: Any, source: Path) -> tuple[Any, list[str]]:
+    """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.runs import settled
+    from gradlab.training.engines import EngineError
+
+    try:
+        return settled(path, plan)
+    except EngineError as error:
+        raise ConfigError([f"{source}: training.{error}"]) from None
 
 
 def _check_out(out: Path | None, plan: Any) -> None:
@@ -129,20 +151,41 @@ def _count(workers: str) -> int:
         raise ConfigError([f"--workers: {error}"]) from None
 
 
-def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int) -> None:
+def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool) -> None:
     """Print the resolved configuration, and what running it would take."""
     import tomli_w
 
-    networks = sum(len(e.seeds) for e in plan.experiments)
+    rows = [
+        {
+            "name": experiment.name,
+            "engine": experiment.training.engine,
+            "networks": len(experiment.seeds),
+            "parameters": size.parameters,
+            "bytes_of_memory": size.bytes,
+            "bytes_on_disk": size.kept,
+            "thinned": size.recording.thinned,
+        }
+        for experiment, size in zip(plan.experiments, sizes, strict=True)
+    ]
+    whole = {
+        "networks": sum(row["networks"] for row in rows),
+        "bytes_of_memory": bytes_at_a_time(sizes, n_processes),
+        "bytes_on_disk": sum(row["bytes_on_disk"] for row in rows),
+    }
+    if as_json:
+        print(json.dumps({"config": plan.resolved, "experiments": rows, **whole}))
+        return
     print(tomli_w.dumps(plan.resolved))
-    for experiment, size in zip(plan.experiments, sizes, strict=True):
-        count = f"{len(experiment.seeds)} networks of {size.parameters} parameters"
-        print(f"# {experiment.name}: {count}, {in_bytes(size.bytes)} of memory, {in_bytes(size.kept)} on disk")
-        if size.recording.thinned:
-            print(f"#   {size.recording.thinned}")
+    for row in rows:
+        print(
+            f"# {row['name']}: {row['networks']} networks of {row['parameters']} parameters, {row['engine']} engine, "
+            f"{in_bytes(row['bytes_of_memory'])} of memory, {in_bytes(row['bytes_on_disk'])} on disk"
+        )
+        if row["thinned"]:
+            print(f"#   {row['thinned']}")
     print(
-        f"# in all: {networks} networks, at most {in_bytes(bytes_at_a_time(sizes, n_processes))} of memory at a time, "
-        f"{in_bytes(sum(size.kept for size in sizes))} on disk, without figures"
+        f"# in all: {whole['networks']} networks, at most {in_bytes(whole['bytes_of_memory'])} of memory at a time, "
+        f"{in_bytes(whole['bytes_on_disk'])} on disk, without figures"
     )
 
 
@@ -154,16 +197,23 @@ def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
 
 
 def _run(
-    plan: Any, data: Sequence[Any], path: Path, crew: Any, checkpoint_every: int | None, as_json: bool, quiet: bool
+    plan: Any,
+    data: Sequence[Any],
+    path: Path,
+    crew: Any,
+    checkpoint_every: int | None,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Train and keep, then print, then draw; return the exit code."""
     from gradlab.lab.runs import RunFolder
 
-    with RunFolder(path, plan) as folder:
+    with RunFolder(path, plan, threads) as folder:
         if folder.begun and not quiet:
             print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
         try:
-            found = _train(plan, data, folder, crew, checkpoint_every, quiet)
+            found = _train(plan, data, folder, crew, checkpoint_every, threads, quiet)
             results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
             for name, error in found.failures.items():
                 print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
@@ -225,12 +275,21 @@ def _named(error: BaseException) -> str:
     return text if isinstance(error, StoreError | WorkerDiedError) else f"{type(error).__name__}: {text}"
 
 
-def _train(plan: Any, data: Sequence[Any], folder: Any, crew: Any, checkpoint_every: int | None, quiet: bool) -> Any:
+def _train(
+    plan: Any,
+    data: Sequence[Any],
+    folder: Any,
+    crew: Any,
+    checkpoint_every: int | None,
+    threads: int | None,
+    quiet: bool,
+) -> Any:
     """Carry out the experiments, until the end or an interrupt."""
     from threadpoolctl import threadpool_limits
 
     from gradlab.lab.sweep import carry_out_all
 
+    _fill_cache(plan)
     with threadpool_limits(1), _progress(plan, data, crew, quiet) as bar:  # products this small are slower in threads
 
         def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
@@ -242,7 +301,17 @@ def _train(plan: Any, data: Sequence[Any], folder: Any, crew: Any, checkpoint_ev
             if not crew.here:
                 bar.update(1)
 
-        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done)
+        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done, threads)
+
+
+def _fill_cache(plan: Any) -> None:
+    """Compile what is not in the cache: once, before a bar is shown and before workers would each do it."""
+    import numpy as np
+
+    from gradlab.training.engines.cache import load
+
+    for dtype in dict.fromkeys(e.network.dtype for e in plan.experiments if e.training.engine == "compiled"):
+        load(np.dtype(dtype))
 
 
 def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:

@@ -100,7 +100,7 @@ def _mistakes_in_a_step() -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     from gradlab.lab.config import ConfigError
-    from gradlab.nn.training import DivergenceError
+    from gradlab.training.divergence import DivergenceError
 
     with mistakes_named():
         try:
@@ -160,7 +160,7 @@ def _train_up_to(
     """
     import numpy as np
 
-    from gradlab.nn import train
+    from gradlab.training import train
 
     n = len(x)
     size = min(batch_size, n)

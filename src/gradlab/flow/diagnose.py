@@ -16,12 +16,14 @@ import numpy as np
 from gradlab.flow.probes import FlowRecorder
 from gradlab.nn.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softsign, Tanh
 from gradlab.nn.checks import whole
-from gradlab.nn.layers import Dense, walk
+from gradlab.nn.layers import Dense
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import SGD, Optimizer
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
-from gradlab.nn.training import DivergenceError, train
+from gradlab.nn.wiring import walk
+from gradlab.training.divergence import DivergenceError
+from gradlab.training.loop import train
 
 # Beyond these a number is an alarm. They stand far outside of what healthy networks show: see the bank of faults.
 LARGE_INPUT, SMALL_INPUT = 5.0, 0.05  # typical size of a feature: its root mean square
@@ -235,7 +237,7 @@ class _Case:
             try:
                 for step in train(
                     twin, self.loss, optimizer, self.x, self.y, epochs=self.epochs, batch_size=self.batch_size,
-                    seed=self.seed, input_gradient=False,
+                    seed=self.seed,
                 ):  # fmt: skip
                     if step.ends_epoch and step.epoch >= 0.9 * self.epochs - 1:
                         ends.append(float(self._loss_of(twin)))

@@ -9,13 +9,13 @@ from types import UnionType
 
 import numpy as np
 
-from gradlab.flow.passes import in_a_row
 from gradlab.nn.activations import Activation
 from gradlab.nn.arrays import norm
 from gradlab.nn.layers import Dense
 from gradlab.nn.network import Network
 from gradlab.nn.remedies import BatchNorm, Dropout
-from gradlab.nn.training import Step
+from gradlab.training.loop import Step
+from gradlab.training.passes import in_a_row
 
 
 @dataclass(frozen=True)

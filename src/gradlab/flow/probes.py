@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.flow.quantities import OF_ACTIVATIONS, PROBES, Activations, Probe, Sight, Weights
-from gradlab.nn.checks import lookup, whole
+from gradlab.flow.quantities import OF_ACTIVATIONS, PROBES, Activations, Probe, Sight
+from gradlab.nn.checks import lookup
 from gradlab.nn.network import Network
-from gradlab.nn.training import Step
+from gradlab.training.loop import Step
+from gradlab.training.recording import Weights, check_every, is_recorded
 
 __all__ = ["PROBES", "FlowRecorder", "Probe", "Weights"]
 
@@ -16,8 +17,9 @@ __all__ = ["PROBES", "FlowRecorder", "Probe", "Weights"]
 class FlowRecorder:
     """Records the gradient flow of the steps that it is called with.
 
-    Call it with every step; it takes those that it wants. Nothing of the network is kept but the numbers in `table`
-    and, for ``update_ratio``, one copy of the parameters.
+    Call it with every step; it takes those that it wants. If `train` was told to ``record`` all that is wanted, it
+    takes what was recorded, also of steps that were not handed over. Nothing of the network is kept but the numbers in
+    `table` and, for ``update_ratio``, one copy of the parameters.
 
     Parameters
     ----------
@@ -52,7 +54,8 @@ class FlowRecorder:
 
     Examples
     --------
-    >>> from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp, train
+    >>> from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp
+    >>> from gradlab.training import train
     >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0.0, 1.0])
     >>> recorder = FlowRecorder(what=["weight_gradient_norm", "activation_mean"])
     >>> for step in train(Network(mlp([2, 3, 1])), BinaryCrossEntropy(), SGD(), x, y, epochs=5, batch_size=2):
@@ -64,7 +67,7 @@ class FlowRecorder:
     """
 
     def __init__(self, every: str | int = 1, what: str | Sequence[str] = ("weight_gradient_norm",), *, x: Any = None):
-        self.every = {"step": 1, "epoch": "epoch"}.get(str(every)) or whole("every", every)
+        self.every = check_every(every)
         what = (what,) if isinstance(what, str) else what
         self._probes = {name: lookup("what", name, PROBES) for name in what}
         if "dead_share" in self._probes and x is None:
@@ -90,19 +93,31 @@ class FlowRecorder:
             raise ValueError(f"step: {step!r} is not a Step of train")
         if step.network is not self._network:
             self._meet(step)
-        if self._wants(step):
-            sight = Sight(step, self._weights, self._activations, self._before(step), self._x)
-            numbers = {name: np.array(probe(sight)) for name, probe in self._probes.items()}
-            self._steps.append((step.index, step.epoch))
-            for name, record in numbers.items():
-                self._records[name].append(record)
+        if step.recorded and self._probes.keys() <= step.recorded.keys():
+            self._take_over(step)
+        elif is_recorded(self.every, step.index, step.ends_epoch):
+            self._look_at(step)
         if "update_ratio" in self._probes and (self.every == "epoch" or (step.index + 1) % self.every == 0):  # type: ignore[operator]
             self._keep(step)
 
-    def _wants(self, step: Step) -> bool:
-        if self.every == "epoch":
-            return step.index == 0 or step.ends_epoch
-        return step.index % self.every == 0  # type: ignore[operator]
+    def _take_over(self, step: Step) -> None:
+        """Take what the engine has recorded of the steps up to this one, of those that are wanted."""
+        times = [step.recorded[name].tolist() for name in ("step", "epoch", "ends_epoch")]
+        for i, (index, epoch, ends_epoch) in enumerate(zip(*times, strict=True)):
+            if is_recorded(self.every, index, ends_epoch):
+                self._steps.append((index, epoch))
+                for name, record in self._records.items():
+                    record.append(step.recorded[name][i])
+
+    def _look_at(self, step: Step) -> None:
+        """Take the probes of a step."""
+        sight = Sight(
+            step.network, step.tape, step.deltas, self._weights, self._before(step), self._activations, self._x
+        )
+        numbers = {name: np.array(probe(sight)) for name, probe in self._probes.items()}
+        self._steps.append((step.index, step.epoch))
+        for name, record in self._records.items():
+            record.append(numbers[name])
 
     def _meet(self, step: Step) -> None:
         """Look for the layers that the wanted probes are about."""

@@ -10,7 +10,7 @@ from typing import Any
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.config import MEASURES, load_config
 from gradlab.lab.kept import key_of, load_result
-from gradlab.lab.runs import entry, other_version, read_summary
+from gradlab.lab.runs import as_begun, entry, other_version, read_summary
 from gradlab.lab.store import StoreError
 
 _PLAIN = int | float | str | bool
@@ -74,7 +74,7 @@ def _entries(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     if reason := other_version(folder):
         raise StoreError(folder, reason)
     entries, missing = {}, []
-    for experiment in load_config(folder / "config.toml").experiments:
+    for experiment in as_begun(folder, load_config(folder / "config.toml")).experiments:
         key = key_of(experiment)
         path = folder / "results" / f"{key}.safetensors"
         if path.exists():

@@ -38,6 +38,11 @@ CONFIG_LOSSES = {
     "binary_cross_entropy": "of the sigmoid of the logit, the two fused: a wrong output never stalls",
     "squared_error": "of the sigmoid of the logit, its slope kept: a saturated output stalls",
 }
+ENGINES = {
+    "auto": "compiled where Numba is installed and knows every part, else plain",
+    "plain": "the layers themselves, one step after the other",
+    "compiled": 'whole epochs without Python, the seeds on threads; needs: pip install "gradlab[fast]"',
+}
 MEASURES = {
     "test_accuracy": "share of the test part classified rightly, at the end",
     "train_accuracy": "the same of the training part",
@@ -222,7 +227,7 @@ class NetworkConfig(_Table):
 
 
 class TrainingConfig(_Table):
-    """Loss, optimizer and how long."""
+    """Loss, optimizer, how long, and on which engine."""
 
     loss: Annotated[str, _field(_choice(CONFIG_LOSSES))] = "binary_cross_entropy"
     optimizer: Annotated[str, _field(_choice(OPTIMIZER_OPTIONS))] = "sgd"
@@ -245,6 +250,7 @@ class TrainingConfig(_Table):
     l1: NotNegative = 0.0
     l2: NotNegative = 0.0
     clip_norm: NotNegative = 0.0
+    engine: Annotated[str, _field(_choice(ENGINES))] = "auto"
 
     @property
     def optimizer_options(self) -> dict[str, Any]:

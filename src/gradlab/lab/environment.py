@@ -9,7 +9,7 @@ from typing import Any
 import gradlab
 from gradlab.lab.store import FORMAT
 
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "matplotlib", "safetensors")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "matplotlib", "safetensors")
 
 
 def environment(brief: bool = False) -> dict[str, Any]:

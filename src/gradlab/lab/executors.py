@@ -171,13 +171,10 @@ class _Process:
 
     def run(self, task: Callable[[], T]) -> T:
         """Run a task, and wait for it; raise BrokenExecutor if the process died."""
-        with self._lock:
-            if self._stopped:
-                raise CancelledError
-            if self._process is None or self._died_idle():
-                self._begin()
         try:
-            self._tasks.send(task)
+            if not self._hand_over(task):  # it died with nothing to do, however lately: that is not the task's fault
+                self._process = None
+                self._hand_over(task)
             value, error = self._tasks.recv()
         except (EOFError, OSError):
             self._process = None
@@ -188,12 +185,18 @@ class _Process:
             raise error
         return value
 
-    def _died_idle(self) -> bool:
-        """Whether the process died with nothing to do; alive, it says nothing unless it has a task."""
+    def _hand_over(self, task: Callable[[], T]) -> bool:
+        """Give the process a task, and wait until it says that it has it; return whether it did."""
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            if self._process is None:
+                self._begin()
         try:
-            return self._tasks.poll()
-        except OSError:
-            return True
+            self._tasks.send(task)
+            return self._tasks.recv() == RECEIVED
+        except (EOFError, OSError):
+            return False
 
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -228,6 +231,7 @@ class _Process:
             process.join()
 
 
+RECEIVED = "received"  # what a process says of a task before it begins
 _ENVIRONMENT = threading.Lock()
 
 
@@ -260,7 +264,9 @@ def _attend(tasks: Connection) -> None:
     with suppress(EOFError, OSError, KeyboardInterrupt):
         error: BaseException | None = None
         while not isinstance(error, KeyboardInterrupt):
-            value, error = _answer(tasks.recv())
+            task = tasks.recv()
+            tasks.send(RECEIVED)
+            value, error = _answer(task)
             try:
                 tasks.send((value, error))
             except (TypeError, AttributeError, PicklingError) as unsent:

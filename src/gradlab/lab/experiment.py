@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradlab.datasets import Dataset, load, shape
-from gradlab.flow.probes import FlowRecorder, Weights
+from gradlab.flow.probes import Weights
 from gradlab.flow.statistics import mean_interval
 from gradlab.lab.config import MEASURES, Expectation, Experiment, NetworkConfig, TrainingConfig
 from gradlab.lab.store import Declared
@@ -19,13 +19,21 @@ from gradlab.nn.architectures import mlp
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError
 from gradlab.nn.network import ROWS_AT_ONCE, Network
 from gradlab.nn.optimizers import OPTIMIZERS, AdamW, Optimizer
-from gradlab.nn.stopping import early_stopping, stopping_shapes
-from gradlab.nn.training import DivergenceError, State, Step, state_shapes, train
+from gradlab.training.divergence import DivergenceError
+from gradlab.training.engines import NAMES, evaluate
+from gradlab.training.engines.compiled import default_threads
+from gradlab.training.loop import Step, train
+from gradlab.training.recording import Records
+from gradlab.training.state import State, state_shapes
+from gradlab.training.stopping import early_stopping, stopping_shapes
 
 CACHE = 4_000_000  # bytes of one batch's arrays, over all replicas trained together, that stay close to the processor
+TOGETHER = 32  # replicas trained together at most,
+MEMORY = 2**30  # and bytes that they take, as far as that can be had with fewer
 LOGGED = 22  # characters of a number in the log
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
 RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
+FLOW = ("step", "epoch", *RECORDED)
 HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "running_loss")
 
 OnEpoch = Callable[[Experiment, int, Sequence[int], Mapping[str, np.ndarray]], None]
@@ -168,11 +176,18 @@ class Recording:
     epochs: int
     count: int
 
-    def wants(self, step: Step) -> bool:
-        """Whether a step is one of those recorded."""
-        if self.by_epoch:
-            return step.index == 0 or (step.ends_epoch and (self.epochs - 1 - step.epoch) % self.stride == 0)
-        return step.index % self.stride == 0
+    @property
+    def every(self) -> str | int:
+        """What an engine is told to record, as in `train`."""
+        return "epoch" if self.by_epoch else self.stride
+
+    def of(self, recorded: Records) -> Records:
+        """Return those of the steps that an engine recorded which are wanted."""
+        if not self.by_epoch or self.stride == 1 or not recorded:
+            return recorded
+        last = recorded["ends_epoch"] & ((self.epochs - 1 - recorded["epoch"]) % self.stride == 0)
+        wanted = last | (recorded["step"] == 0)
+        return {name: array[wanted] for name, array in recorded.items()}
 
     @property
     def thinned(self) -> str:
@@ -229,14 +244,19 @@ def estimate(experiment: Experiment) -> Size:
     parameters = count_parameters(network, n_features)
     row = sum(widths) + sum(network.widths) * (1 + network.batch_norm + bool(network.dropout) + network.residual)
     batch = min(training.batch_size, n_samples)
-    trained = 4 * (batch + n_samples % batch)  # rows of tape, deltas, derivatives and what comes in between, for full
-    # batches and the last one
-    predicted = 2 * 3 * min(ROWS_AT_ONCE, n_samples)  # rows of the tapes of full passes, and of two that are shorter
-    drawn = 2 * 2 * ROWS_AT_ONCE * (n_features == 2)  # rows of the tapes for the decision boundary
+    trained = 4 * batch  # rows of tape and deltas, and as many temporaries
+    predicted = min(ROWS_AT_ONCE, n_samples)  # rows of the tape of a pass without learning
+    drawn = ROWS_AT_ONCE * (n_features == 2)  # and of that for the decision boundary
     recorded = recording(experiment, _n_train(experiment, n_samples))
     together = min(seeds, replicas_at_once(experiment, n_samples, n_features))
-    numbers = together * (12 * parameters + (trained + predicted) * row + n_samples * (n_features + 3))
-    numbers += drawn * row + seeds * (
+    averages = 1 if training.optimizer in ("sgd", "rmsprop") else 2
+    vectors = 6 + 3 * averages  # parameters, gradients, averages, those that are kept, and temporaries
+    passes = together
+    if training.engine == "compiled":
+        vectors += 2 + averages  # to put back if it is interrupted
+        passes = min(together, default_threads())
+    numbers = together * (vectors * parameters + trained * row + n_samples * (n_features + 3))
+    numbers += (passes * predicted + drawn) * row + seeds * (
         parameters + len(RECORDED) * recorded.count * (len(widths) - 1) + training.epochs * len(HISTORY)
     )
     width = np.dtype(network.dtype).itemsize
@@ -261,16 +281,19 @@ def count_parameters(network: NetworkConfig, n_features: int) -> int:
 
 
 def replicas_at_once(experiment: Experiment, n_samples: int, n_features: int) -> int:
-    """Choose how many replicas to train side by side: many enough to share a call, few enough for the cache.
+    """Choose how many replicas to train together.
 
-    It changes no number. With early stopping each seed trains alone, and stops alone.
+    On the plain engine many enough to share a call, few enough for the cache; compiled, where each is computed on its
+    own, all that memory has room for. It changes no number. With early stopping each seed trains, and stops, alone.
     """
     if experiment.training.patience:
         return 1
-    widths = experiment.network.widths
-    batch = min(experiment.training.batch_size, n_samples)
-    each = np.dtype(experiment.network.dtype).itemsize * batch * (n_features + 4 * sum(widths))
-    return int(np.clip(CACHE // each, 1, 32))
+    network, width = experiment.network, np.dtype(experiment.network.dtype).itemsize
+    arrays = width * min(experiment.training.batch_size, n_samples) * (n_features + 4 * sum(network.widths))
+    if experiment.training.engine == "compiled":
+        each = 16 * width * count_parameters(network, n_features) + 2 * arrays
+        return int(np.clip(MEMORY // each, 1, TOGETHER))
+    return int(np.clip(CACHE // arrays, 1, TOGETHER))
 
 
 # --- running it ----------------------------------------------------------------------------------------------------
@@ -291,7 +314,13 @@ class Keeper(Protocol):
         """Save, in place of what was saved before."""
 
 
-def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None, keeper: Keeper | None = None) -> Result:
+def run(
+    experiment: Experiment,
+    data: Dataset,
+    on_epoch: OnEpoch | None = None,
+    keeper: Keeper | None = None,
+    threads: int | None = None,
+) -> Result:
     """Train every seed of an experiment, and record it.
 
     Parameters
@@ -305,13 +334,15 @@ def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None, 
     keeper : Keeper, optional
         If it has something, the experiment goes on from there, to the same numbers as without a break. Interrupted, it
         is given the state after the last whole epoch.
+    threads : int, optional
+        Most threads of the compiled engine; all cores, unless given. It changes no number.
 
     Returns
     -------
     Result
         If training diverged or was interrupted: what was recorded until then, and why it ended.
     """
-    course = _Course(experiment, data, on_epoch or (lambda *_: None))
+    course = _Course(experiment, data, on_epoch or (lambda *_: None), threads)
     result = Result(experiment, data.feature_names, data.classes, data.mean, data.scale)
     try:
         if keeper is not None:
@@ -319,14 +350,14 @@ def run(experiment: Experiment, data: Dataset, on_epoch: OnEpoch | None = None, 
         course.go_on(keeper)
     except DivergenceError as error:
         result.diverged = str(error)
-        course.diverge()
+        course.diverge(error)
     except KeyboardInterrupt:
         result.interrupted = True
         if keeper is not None:
             course.save(keeper)
     parts = course.parts
     if course.training is not None:
-        parts = [*parts, _part(experiment, data, course.training, False)]
+        parts = [*parts, _part(experiment, data, course.training, False, threads)]
     if parts:
         _collect(result, data, parts)
     result.seconds = course.seconds
@@ -338,6 +369,8 @@ class _Training:
 
     Attributes
     ----------
+    flow : dict of ndarray
+        What is recorded of the gradient flow, by step; empty before the first.
     history : list of dict
         Each epoch's numbers (seeds,), first those before training.
     kept : tuple, optional
@@ -346,21 +379,33 @@ class _Training:
     """
 
     def __init__(self, experiment: Experiment, data: Dataset, seeds: Sequence[int]):
-        self.seeds = seeds
+        self.seeds, self.engine = seeds, experiment.training.engine
         self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
         self.optimizer = build_optimizer(experiment.training, self.network)
         self._steps_an_epoch = -(-len(data.x_train) // experiment.training.batch_size)
         self.recording = recording(experiment, len(data.x_train))
-        self.recorder = FlowRecorder("step", RECORDED)
+        self._flow: list[Records] = []
         self.history: list[dict[str, np.ndarray]] = []
         self.kept: tuple[State, int, int] | None = None
+
+    @property
+    def flow(self) -> Records:
+        if len(self._flow) > 1:
+            self._flow = [{name: np.concatenate([part[name] for part in self._flow]) for name in FLOW}]
+        return dict(self._flow[0]) if self._flow else {}
+
+    def record(self, recorded: Records) -> None:
+        """Note what an engine recorded since the last hand-over."""
+        wanted = self.recording.of(recorded)
+        if len(wanted.get("step", ())):
+            self._flow.append({name: wanted[name] for name in FLOW})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what was kept, and what was recorded until then."""
         if self.kept is None:
             return {}
         state, steps, epochs = self.kept
-        table = self.recorder.table()
+        table = self.flow
         before = table["step"] < steps
         arrays = {f"state/{name}": array for name, array in state.items()}
         arrays |= {f"flow/{name}": array[before] for name, array in table.items()}
@@ -375,7 +420,9 @@ class _Training:
             raise ValueError(f"{int(state['epochs'])} epochs were trained, but {epochs - 1} recorded")
         if recorded[0] != 0 or recorded[-1] >= steps or (np.diff(recorded) <= 0).any():
             raise ValueError(f"what was recorded is not of the {steps} steps that were trained")
-        self.recorder.restore(flow)
+        if NAMES.index(self.engine) != state["engine"]:
+            raise ValueError("it was trained on another engine")
+        self._flow = [flow]
         self.history = [{name: history[name][i] for name in HISTORY} for i in range(epochs)]
         self.kept = state, steps, epochs
 
@@ -383,8 +430,8 @@ class _Training:
 class _Course:
     """How far an experiment has come: the parts that are done, and the seeds that are being trained."""
 
-    def __init__(self, experiment: Experiment, data: Dataset, on_epoch: OnEpoch):
-        self.experiment, self.data = experiment, data
+    def __init__(self, experiment: Experiment, data: Dataset, on_epoch: OnEpoch, threads: int | None):
+        self.experiment, self.data, self._threads = experiment, data, threads
         together = replicas_at_once(experiment, *data.x_train.shape)
         self.groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
         self.parts: list[_Part] = []
@@ -403,23 +450,25 @@ class _Course:
             if self.training is None:
                 self.training = _Training(self.experiment, self.data, self.groups[len(self.parts)])
             training = self.training
-            for step in _epochs(self.experiment, self.data, training):
+            for step in _epochs(self.experiment, self.data, training, self._threads):
                 self._record(training, step)
                 if keeper is not None and step is not None and not step.ends_training:
                     training.kept = step.state(), step.index + 1, len(training.history)
                     if keeper.due(step.epoch + 1):
                         self.save(keeper)
-            self.parts, self.training = [*self.parts, _part(self.experiment, self.data, training, True)], None
+            part = _part(self.experiment, self.data, training, True, self._threads)
+            self.parts, self.training = [*self.parts, part], None
 
-    def diverge(self) -> None:
-        """Record that the epoch under way has no numbers."""
+    def diverge(self, error: DivergenceError) -> None:
+        """Record that the epoch under way has no numbers, and the steps that it had."""
         assert self.training is not None
+        self.training.record(error.recorded)
         self.training.history.append({name: np.full(len(self.training.seeds), np.nan) for name in HISTORY})
         self._tell(self.training.seeds, self.training.history[-1:], len(self.training.history) - 1)
 
     def _record(self, training: _Training, step: Step | None) -> None:
         """Note an epoch's numbers, or those before training."""
-        numbers = _numbers(training.network, build_loss(self.experiment.training), self.data)
+        numbers = _numbers(self.experiment, training.network, self.data, self._threads)
         running = np.full(len(training.seeds), np.nan) if step is None else np.atleast_1d(step.running_loss)
         numbers["running_loss"] = running.astype(np.float64)
         training.history.append(numbers)
@@ -519,7 +568,7 @@ def flow_shapes(network: Network, records: int, n_seeds: int) -> dict[str, tuple
     return shapes | {name: (network.dtype if name.endswith("norm") else "f8", shape) for name in RECORDED}
 
 
-def _epochs(experiment: Experiment, data: Dataset, seeds: _Training) -> Iterator[Step | None]:
+def _epochs(experiment: Experiment, data: Dataset, seeds: _Training, threads: int | None) -> Iterator[Step | None]:
     """Train some seeds; yield the last step of each epoch, after None for what was before training."""
     training, loss, start = experiment.training, build_loss(experiment.training), seeds.kept and seeds.kept[0]
     steps: Iterator[Step] = train(
@@ -534,41 +583,37 @@ def _epochs(experiment: Experiment, data: Dataset, seeds: _Training) -> Iterator
         l1=training.l1,
         l2=training.l2,
         clip_norm=training.clip_norm,
-        input_gradient=False,
+        engine=training.engine,
+        threads=threads,
+        each="epoch",
+        record=RECORDED,
+        record_every=seeds.recording.every,
         start=start,
     )
     if training.patience:
-        steps = early_stopping(
-            steps,
-            lambda trained: evaluate(trained, loss, data.x_valid, data.y_valid)[0],
-            training.patience,
-            start=start,
-        )
+
+        def score(network: Network) -> np.ndarray:
+            return evaluate(network, loss, data.x_valid, data.y_valid, engine=training.engine, threads=threads)[0]
+
+        steps = early_stopping(steps, score, training.patience, start=start)
     if start is None:
         yield None
     for step in steps:
-        if seeds.recording.wants(step):
-            seeds.recorder(step)
-        if step.ends_epoch:
-            yield step
+        seeds.record(step.recorded)
+        yield step
 
 
-def _numbers(network: Network, loss: Loss, data: Dataset) -> dict[str, np.ndarray]:
-    train_loss, train_accuracy = evaluate(network, loss, data.x_train, data.y_train)
-    test_loss, test_accuracy = evaluate(network, loss, data.x_test, data.y_test)
+def _numbers(experiment: Experiment, network: Network, data: Dataset, threads: int | None) -> dict[str, np.ndarray]:
+    """Compute losses and accuracies (seeds,) of the networks as they are now."""
+    loss, engine = build_loss(experiment.training), experiment.training.engine
+    train_loss, train_accuracy = evaluate(network, loss, data.x_train, data.y_train, engine=engine, threads=threads)
+    test_loss, test_accuracy = evaluate(network, loss, data.x_test, data.y_test, engine=engine, threads=threads)
     return {
         "train_loss": np.array(train_loss, np.float64, ndmin=1),
         "train_accuracy": np.array(train_accuracy, np.float64, ndmin=1),
         "test_loss": np.array(test_loss, np.float64, ndmin=1),
         "test_accuracy": np.array(test_accuracy, np.float64, ndmin=1),
     }
-
-
-def evaluate(network: Network, loss: Loss, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute loss and accuracy (...) of the network as it is now."""
-    with np.errstate(over="ignore", invalid="ignore"):  # a network about to diverge is named by the next step
-        logits = network.decision_function(x)
-        return loss.value(logits, y[:, np.newaxis]), np.mean((logits[..., 0] > 0.0) == y, axis=-1)
 
 
 @dataclass
@@ -590,12 +635,12 @@ class _Part:
         return cls(*(_within(field.name, arrays) for field in fields(cls)))
 
 
-def _part(experiment: Experiment, data: Dataset, training: _Training, ended: bool) -> _Part:
+def _part(experiment: Experiment, data: Dataset, training: _Training, ended: bool, threads: int | None) -> _Part:
     network = training.network
     tensors = {p.name: network.params[..., p.where].reshape(-1, *p.shape).copy() for p in network.parameters}
     tensors |= {p.name: network.state[..., p.where].reshape(-1, *p.shape).copy() for p in network.states}
-    flow = training.recorder.state()
-    numbers = _numbers(network, build_loss(experiment.training), data) if ended else {}
+    flow = training.flow
+    numbers = _numbers(experiment, network, data, threads) if ended else {}
     if flow:
         norms = flow["weight_gradient_norm"]
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.runs import read_arrays, read_history, read_summary
-from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, short
+from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, save_png, short
 from gradlab.nn.activations import Sigmoid
 
 CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 and of class 1
@@ -109,7 +109,7 @@ def draw(folder: Path) -> list[Path]:
             if figure is not None:
                 files.append(folder / "figures" / f"{name}.png")
                 with whole_or_not_at_all(files[-1]) as file:
-                    figure.savefig(file, format="png")
+                    save_png(figure, file)
     return files
 
 
@@ -139,7 +139,7 @@ def draw_sweeps(entries: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
                 (folder / "figures").mkdir(exist_ok=True)
                 files.append(folder / "figures" / f"collected-{key}.png")
                 with whole_or_not_at_all(files[-1]) as file:
-                    figure.savefig(file, format="png")
+                    save_png(figure, file)
     return files
 
 

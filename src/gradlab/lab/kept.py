@@ -22,9 +22,11 @@ SECONDS = 10.0  # of work between two checkpoints, unless a number of epochs is 
 def key_of(experiment: Experiment) -> str:
     """Return 16 hexadecimal digits that stand for all that an experiment's numbers depend on.
 
-    That is its configuration, with the content of a CSV in place of its path, and the version that runs it: its first
-    two numbers, and the format of its files.
+    That is its configuration, with the content of a CSV in place of its path and the engine settled, and the version
+    that runs it: its first two numbers, and the format of its files.
     """
+    if experiment.training.engine == "auto":
+        raise ValueError(f"training.engine: that of {experiment.name} is not settled")
     asked = experiment.model_dump(mode="json", warnings=False)
     if experiment.data.path is not None:
         asked["data"]["path"] = _digest_of(experiment.data.path)

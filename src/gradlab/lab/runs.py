@@ -20,11 +20,13 @@ import numpy as np
 from gradlab.datasets import Dataset
 from gradlab.files import naming, read_file, remove_leftovers, whole_or_not_at_all
 from gradlab.lab.config import MOST_BYTES, Config, Experiment
+from gradlab.lab.engines import check, engines_of, keep, settle
 from gradlab.lab.environment import environment
 from gradlab.lab.experiment import OnEpoch, Result, Verdict, estimate, load_data, run, summarize
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import check_count, save_model
 from gradlab.lab.store import StoreError, load_archive, parse, save_archive
+from gradlab.training.engines.compiled import default_threads
 
 __all__ = ["RunFolder", "carry_out", "key_of", "work"]
 
@@ -36,17 +38,17 @@ MOST_LOG = 10**10
 # --- one experiment ------------------------------------------------------------------------------------------------
 
 
-def work(experiment_json: str, folder: str, checkpoint_every: int | None = None) -> str:
+def work(experiment_json: str, folder: str, checkpoint_every: int | None = None, threads: int | None = 1) -> str:
     """Carry out one experiment of a run, in whatever process this is; its epochs are appended to the run's log.
 
     Parameters
     ----------
     experiment_json : str
-        From ``experiment.model_dump_json()``.
+        From ``experiment.model_dump_json()``; its engine is settled.
     folder : str
         The run's, which some process has opened as a `RunFolder`.
-    checkpoint_every : int, optional
-        As in `carry_out`.
+    checkpoint_every, threads : int, optional
+        As in `carry_out`; one thread, unless told otherwise, since there are other workers.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def work(experiment_json: str, folder: str, checkpoint_every: int | None = None)
             raise SystemExit("the process that gave this work is gone")  # and its successor may be writing here
 
     with threadpool_limits(1):  # products this small are slower in threads
-        result = carry_out(experiment, load_data(experiment), path, checkpoint_every, on_epoch)
+        result = carry_out(experiment, load_data(experiment), path, checkpoint_every, on_epoch, threads)
     if result.interrupted:
         raise KeyboardInterrupt
     return f"{key_of(experiment)}.safetensors"
@@ -81,12 +83,14 @@ def carry_out(
     folder: Path,
     checkpoint_every: int | None = None,
     on_epoch: OnEpoch | None = None,
+    threads: int | None = None,
 ) -> Result:
     """Return the result of one experiment of a run: read it, or go on from its checkpoint, or start.
 
     Parameters
     ----------
     experiment : Experiment
+        Its engine is settled.
     data : Dataset
         From `load_data`.
     folder : Path
@@ -95,6 +99,8 @@ def carry_out(
         After how many epochs its state is kept; by default some seconds after the last time.
     on_epoch : callable, optional
         As in `experiment.run`; also called for all epochs of a result that is there already.
+    threads : int, optional
+        As in `experiment.run`.
 
     Raises
     ------
@@ -113,7 +119,7 @@ def carry_out(
                 on_epoch(*epoch)
     else:
         try:
-            result = run(experiment, data, on_epoch, keeper)
+            result = run(experiment, data, on_epoch, keeper, threads)
         except ValueError as error:
             if not keeper.found or isinstance(error, StoreError):
                 raise
@@ -167,7 +173,7 @@ class RunFolder:
 
     ==================== ============================================================================================
     config.toml          the configuration, overrides and defaults filled in
-    environment.json     versions, platform, BLAS, commit, seeds: what the last bits depend on
+    environment.json     versions, platform, BLAS, commit, seeds, engines: what the last bits depend on; threads
     metrics.jsonl        a line an epoch and group of seeds: losses and accuracies; null for what is not finite
     checkpoints/         the state of each experiment under way; empty in the end
     results/             the result of each experiment, named by what it depends on
@@ -185,14 +191,20 @@ class RunFolder:
     path : Path
         Made now, or empty, or an unfinished run of the same configuration.
     config : Config
+    threads : int, optional
+        On how many each experiment is trained; all cores, unless given. It is noted, and changes no number.
 
     Attributes
     ----------
+    config : Config
+        With the engine of each experiment settled.
     begun : bool
         Whether a process before this one has begun it.
 
     Raises
     ------
+    EngineError
+        If an engine is asked for, or the run was begun with one, that cannot be used here.
     FolderInUseError
         If another process has it open; it is named.
     FileExistsError
@@ -203,10 +215,11 @@ class RunFolder:
         If it cannot be written.
     """
 
-    def __init__(self, path: Path, config: Config):
+    def __init__(self, path: Path, config: Config, threads: int | None = None):
         from filelock import FileLock, Timeout
 
-        self.path, self.config = path, config
+        self.path, self._threads = path, threads
+        self.config, _ = settled(path, config)
         check_count(path / "model.safetensors", config.experiments)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path / ".lock")
@@ -238,7 +251,8 @@ class RunFolder:
                 remove_leftovers(folder)
         self.begun = (self.path / "config.toml").exists()
         if not self.begun:
-            about = environment() | {"seeds": self.config.resolved["seeds"]}
+            about = environment() | {"seeds": self.config.resolved["seeds"], "engine": engines_of(self.config)}
+            about["threads"] = self._threads or default_threads()
             self._write("environment.json", json.dumps(about, indent=1).encode())
             self._write("config.toml", _as_toml(self.config))
         for name in ("results", "checkpoints"):
@@ -320,6 +334,7 @@ def entry(result: Result) -> dict[str, Any]:
         "variant": result.experiment.variant,
         "point": result.experiment.point,
         "activation": result.experiment.network.activation,
+        "engine": result.experiment.training.engine,
         "layers": list(result.layers),
         "thinned": estimate(result.experiment).recording.thinned,
         "seeds": list(result.experiment.seeds),
@@ -360,9 +375,37 @@ def is_taken(path: Path, config: Config) -> bool:
 
 def _can_go_on(path: Path, config: Config) -> bool:
     """Whether a folder is an unfinished run of this configuration, by this version."""
-    if (path / "DONE").exists() or read_file(path / "config.toml", MOST_BYTES) != _as_toml(config):
+    if not (path / "config.toml").exists() or (path / "DONE").exists():
         return False
-    return not other_version(path) and not _stranger(path, config)
+    if read_file(path / "config.toml", MOST_BYTES) != _as_toml(config):
+        return False
+    return not other_version(path) and not _stranger(path, as_begun(path, config))
+
+
+def settled(path: Path, config: Config) -> tuple[Config, list[str]]:
+    """Settle the engine of each experiment, as the run in a folder was begun, if one was; see `engines.settle`.
+
+    Raises
+    ------
+    EngineError
+        If one is asked for, or the run was begun with one, that cannot be used here.
+    """
+    if not _can_go_on(path, config):
+        return settle(config)
+    config = as_begun(path, config)
+    check(config)
+    return config, []
+
+
+def as_begun(path: Path, config: Config) -> Config:
+    """Give each experiment of a run the engine that it was begun with; StoreError if that is not to be found."""
+    file = path / "environment.json"
+    try:
+        return keep(config, read_json(file).get("engine"))
+    except ValueError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(file, str(error)) from None
 
 
 def _stranger(path: Path, config: Config) -> str:

@@ -2,10 +2,12 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 COLOURS = {  # Okabe and Ito's, told apart by the colour-blind; an activation has the same one everywhere
@@ -63,7 +65,9 @@ def label_lines(ax: Axes, ends: Sequence[tuple[str, float, float, str]], left: b
         )
         for name, x, y, colour in sorted(ends, key=lambda end: end[2])
     ]  # fmt: skip
-    figure.draw_without_rendering()  # so that axes and labels know where they are
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)  # so that axes and labels know where they are
     sizes = [Text.get_window_extent(label) for label in labels]
     if left:  # make room between the axis and the lines
         room = (max(size.width for size in sizes) + 30.0) / ax.bbox.width
@@ -75,6 +79,11 @@ def label_lines(ax: Axes, ends: Sequence[tuple[str, float, float, str]], left: b
     placed = up + isotonic_regression(heights - up, y_min=gap / 2, y_max=1.0 - gap / 2 - up[-1])
     for label, height in zip(labels, placed, strict=True):
         label.set_position((0.015 if left else 1.03, height))
+
+
+def save_png(figure: Figure, file: IO[bytes]) -> None:
+    """Write a figure, laid out and drawn once; ``savefig`` draws it all twice, to find out how large it is."""
+    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 
 
 def positive(values: np.ndarray) -> np.ndarray:

@@ -136,12 +136,14 @@ def carry_out_all(
     checkpoint_every: int | None = None,
     on_epoch: OnEpoch | None = None,
     on_done: Callable[[str], None] | None = None,
+    threads: int | None = None,
 ) -> Findings:
     """Carry out what is missing of a run's experiments, on any workers, to the same numbers.
 
     Parameters
     ----------
     experiments : sequence of Experiment
+        Their engines are settled.
     data : sequence of Dataset
         Of each; used in this process only.
     folder : Path
@@ -151,6 +153,8 @@ def carry_out_all(
         As in `runs.carry_out`; epochs are told of only in this process.
     on_done : callable, optional
         Called with the name of each experiment that has ended, or had before.
+    threads : int, optional
+        As in `experiment.run`; other workers than this process use one each, unless told otherwise.
 
     Raises
     ------
@@ -163,7 +167,7 @@ def carry_out_all(
     every = {experiment.name: (experiment, dataset) for experiment, dataset in zip(experiments, data, strict=True)}
 
     def here(name: str) -> Result:
-        result = carry_out(*every[name], folder, checkpoint_every, on_epoch)
+        result = carry_out(*every[name], folder, checkpoint_every, on_epoch, threads)
         if result.interrupted:
             found.results[name] = result
             raise KeyboardInterrupt
@@ -188,7 +192,8 @@ def carry_out_all(
         elif _path(experiment, folder).exists():
             end(name, Outcome((_path(experiment, folder).name, None)))
         else:
-            tasks[name] = (asked,) if workers.apart else (asked, str(folder), checkpoint_every)
+            where = () if workers.apart else (str(folder), checkpoint_every)
+            tasks[name] = (asked, threads or 1, *where)
     try:
         run_all(tasks, here if workers.here else work_apart if workers.apart else work_beside, workers, end)
     except KeyboardInterrupt:
@@ -196,15 +201,15 @@ def carry_out_all(
     return found
 
 
-def work_beside(experiment_json: str, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
+def work_beside(experiment_json: str, threads: int, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
     """Carry out one experiment in another process of this machine; return the name of its file."""
-    return work(experiment_json, folder, checkpoint_every), None
+    return work(experiment_json, folder, checkpoint_every, threads), None
 
 
-def work_apart(experiment_json: str) -> tuple[str, bytes]:
+def work_apart(experiment_json: str, threads: int) -> tuple[str, bytes]:
     """Carry out one experiment where no folder is shared; return the name of its file, and what is in it."""
     with tempfile.TemporaryDirectory(prefix="gradlab-") as folder:
-        name = work(experiment_json, folder)
+        name = work(experiment_json, folder, threads=threads)
         return name, (Path(folder) / "results" / name).read_bytes()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.check.gradients import GradientCheck, check_gradients
+from gradlab.check.mistakes import close
 from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
 from gradlab.learn.optimizercheck import ALIASES, MissingSettingError, check_optimizer
 from gradlab.learn.recipes import FAMILIES
@@ -20,10 +22,8 @@ from gradlab.learn.trials import Trial, solution, trials, why_extreme
 from gradlab.learn.verdict import Verdict
 from gradlab.nn.activations import Activation
 from gradlab.nn.checks import not_one_of
-from gradlab.nn.gradcheck import GradientCheck, check_gradients
 from gradlab.nn.layers import Layer
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from gradlab.nn.mistakes import close
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
 
@@ -162,7 +162,7 @@ def _check_methods(cls: type, line: str) -> None:
         raise UnusableFileError(f"{line}{cls.__name__} is no Layer: write class {cls.__name__}(gradlab.Layer)")
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if issubclass(cls, Loss):
-        either = (("value", "losses_of_samples"), ("gradient", "slopes_of_samples"))
+        either = (("value", "sample_losses"), ("gradient", "sample_gradients"))
         missing = [a for a, b in either if all(getattr(cls, n) is getattr(Loss, n) for n in (a, b))]
     if missing and kind != "optimizer":
         raise UnusableFileError(f"{line}{cls.__name__} has no {' and no '.join(missing)}, which a {kind} needs")
@@ -329,13 +329,7 @@ class _Plain(Loss):
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         return self.subject.value(logits, targets)
 
-    def gradient(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None = None,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def gradient(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         return self.subject.gradient(logits, targets)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.check.mistakes import Suspect, close, find, of_a_factor, of_any_array, rounded
 from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
 from gradlab.learn.trials import Draw, Trial, solution, trials, why_extreme
 from gradlab.learn.verdict import Verdict
-from gradlab.nn.mistakes import Suspect, close, find, of_a_factor, of_any_array, rounded
 
 RIGHT = 1e-9  # largest difference from the right numbers, relative to the largest of them
 SINGLE = 1e-6  # the same for numbers that were computed in float32 somewhere

@@ -209,11 +209,8 @@ def _xhat(step: WorkedStep, i: int, layer: BatchNorm, entry: Entry) -> Formula:
     return xhat
 
 
-def _scalar(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[float], float]:
-    return lambda z: float(function(np.array([z]), np.empty(1))[0])
-
-
-_sigma = _scalar(sigmoid)
+def _sigma(z: float) -> float:
+    return float(sigmoid(np.array([z]))[0])
 
 
 def function_of(layer: Activation) -> tuple[str, Callable[[float], float]]:

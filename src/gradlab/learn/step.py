@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from gradlab.check.differences import SMALLER, STEP, Gradient
 from gradlab.learn.explanation import Line
 from gradlab.learn.formulas import Formula, Symbol, named
 from gradlab.nn.activations import Activation
-from gradlab.nn.arrays import Streams
 from gradlab.nn.checks import whole
-from gradlab.nn.differences import SMALLER, STEP, Gradient
-from gradlab.nn.layers import Dense, Layer, walk
+from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network, forward
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
-from gradlab.nn.training import check_data, raise_if_diverged
+from gradlab.nn.streams import Streams
+from gradlab.nn.wiring import walk
+from gradlab.training.data import check_data
+from gradlab.training.divergence import raise_if_diverged
 
 MOST_LINES = 150  # of a network that is shown whole
 MOST_TERMS = 8  # of a sum that is written out
@@ -32,10 +35,9 @@ class _SameMask(Streams):
     def __init__(self, mask: np.ndarray):
         self._kept = mask > 0.0
 
-    def uniform(self, out: np.ndarray) -> np.ndarray:
-        """Write 1, which no rate is above, where the mask keeps, and −1, which every rate is above, where not."""
-        out[...] = np.where(self._kept, 1.0, -1.0)
-        return out
+    def uniform(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return 1, which no rate is above, where the mask keeps, and −1, which every rate is above, where not."""
+        return np.where(self._kept, 1.0, -1.0).astype(dtype)
 
 
 class WorkedStep:
@@ -192,9 +194,8 @@ def acts_unit_by_unit(layer: Layer) -> bool:
 
 
 def _through(layer: Residual) -> tuple[np.ndarray, np.ndarray]:
-    tape = layer.tape(training=True)
-    assert tape.plan is not None
-    return tape[-1].copy(), tape.plan.deltas[0].copy()
+    inner = layer.passes[True]
+    return inner.tape[-1].copy(), inner.deltas[0].copy()
 
 
 def _rows(samples: Sequence[int] | None, n: int) -> list[int]:

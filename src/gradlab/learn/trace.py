@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from gradlab.check.gradients import check_gradients
 from gradlab.learn.diagram import draw
 from gradlab.learn.explanation import Explanation, Line, Section
 from gradlab.learn.formulas import Formula, Symbol, added, constant, named
@@ -26,7 +27,6 @@ from gradlab.learn.rules import (
 from gradlab.learn.step import WorkedStep
 from gradlab.learn.updates import update
 from gradlab.nn.checks import whole
-from gradlab.nn.gradcheck import check_gradients
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import SGD, Optimizer

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradlab.learn.recipes import START, gradient, recipes
-from gradlab.nn.activations import sigmoid as write_sigmoid
+from gradlab.nn.activations import sigmoid as _σ
 
 Draw = dict[str, Any]  # a function's arguments, by name
 Answer = Callable[..., Any]
@@ -72,10 +72,6 @@ NO_SLOPE = "it is dy itself: the slope is missing"
 NO_DELTA = "it is the slope alone, not multiplied by dy"
 FOR_Y = "the formula is right for the output y, but is fed the input x"
 AT_Y = "the slope is taken at the output y, where it belongs to the input x"
-
-
-def _σ(z: np.ndarray) -> np.ndarray:
-    return write_sigmoid(z, np.empty_like(z))
 
 
 def _slope(z: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from gradlab.learn.formulas import Formula, Symbol, added, applied, constant, na
 from gradlab.learn.step import WorkedStep
 from gradlab.nn.network import forward
 from gradlab.nn.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
-from gradlab.nn.training import Update, raise_if_diverged
+from gradlab.training.divergence import raise_if_diverged
+from gradlab.training.penalties import Penalties
 
 
 def update(step: WorkedStep, optimizer: Optimizer, l1: float, l2: float, clip_norm: float) -> Section:
@@ -23,8 +24,8 @@ def update(step: WorkedStep, optimizer: Optimizer, l1: float, l2: float, clip_no
     for p in network.parameters:  # the differences moved them to and fro
         network.grads[p.where] = step.grads[p.name].ravel()
     old, kept = network.params.copy(), _kept(optimizer)
-    raw = Update(network, optimizer, l1, l2, 0.0, 0.0).gradient(n).copy()
-    Update(network, optimizer, l1, l2, 0.0, clip_norm)(n)
+    raw = Penalties(l1, l2).gradient(network, n).copy()
+    optimizer.step(network.params, Penalties(l1, l2, clip_norm=clip_norm).gradient(network, n))
     rule = _rule_of(optimizer)
     words, work = (_OWN, None) if rule is None else (rule.words(optimizer), rule.work)
     gradients = _Gradients(step, raw, old, l1, l2, clip_norm)
@@ -129,11 +130,11 @@ class _Entry:
     values: dict[str, float]
     where: int
 
-    def average(self, letter: str, formula: Callable[[Formula], Formula], name: str, unit: float = 1.0) -> Line:
-        """Work a number that is kept between steps, in the optimizer's array `name`, there divided by `unit`."""
-        before = named(Symbol(letter, of=self.symbol), self.values.get(name, 0.0) * unit)
+    def average(self, letter: str, formula: Callable[[Formula], Formula], name: str) -> Line:
+        """Work a number that is kept between steps, in the optimizer's array `name`."""
+        before = named(Symbol(letter, of=self.symbol), self.values.get(name, 0.0))
         after = Symbol(letter, of=self.symbol, after=True)
-        return Line(after, formula(before), self.values[f"{name}'"] * unit)
+        return Line(after, formula(before), self.values[f"{name}'"])
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,8 @@ def _corrections(adam: Adam) -> list[Line]:
 
 def _adam(adam: Adam, entry: _Entry) -> tuple[list[Line], Formula]:
     beta1, beta2 = named(Symbol("beta1"), adam.beta1), named(Symbol("beta2"), adam.beta2)
-    m = entry.average("m", lambda m: beta1 * m + (constant(1) - beta1) * entry.g, "first", 1.0 - adam.beta1)
-    v = entry.average("v", lambda v: beta2 * v + (constant(1) - beta2) * entry.g.squared(), "second", 1.0 - adam.beta2)
+    m = entry.average("m", lambda m: beta1 * m + (constant(1) - beta1) * entry.g, "m")
+    v = entry.average("v", lambda v: beta2 * v + (constant(1) - beta2) * entry.g.squared(), "v")
     c1, c2 = map(_value, _corrections(adam))
     rate, epsilon = _rate(adam), named(Symbol("epsilon"), adam.epsilon)
     if adam.epsilon_hat:
@@ -224,8 +225,8 @@ _OWN = "p' = p + Δ(p), where Δ is what the optimizer makes of g"
 _RULES: dict[type[Optimizer], _Rule] = {
     SGD: _Rule(_words_of_sgd, lambda _: [], _sgd, ("velocity",)),
     RMSProp: _Rule(_words_of_rmsprop, lambda _: [], _rmsprop, ("mean_square",)),
-    Adam: _Rule(_words_of_adam, _corrections, _adam, ("first", "second")),
-    AdamW: _Rule(_words_of_adam, _corrections, _adamw, ("first", "second")),
+    Adam: _Rule(_words_of_adam, _corrections, _adam, ("m", "v")),
+    AdamW: _Rule(_words_of_adam, _corrections, _adamw, ("m", "v")),
 }
 
 

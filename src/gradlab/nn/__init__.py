@@ -16,7 +16,6 @@ from gradlab.nn.activations import (
     Tanh,
 )
 from gradlab.nn.architectures import mlp
-from gradlab.nn.gradcheck import GradientCheck, check_gradients
 from gradlab.nn.initializers import INITIALIZERS
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
@@ -24,8 +23,6 @@ from gradlab.nn.network import Network
 from gradlab.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, RMSProp
 from gradlab.nn.recurrent import Recurrent
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
-from gradlab.nn.stopping import best_weights, early_stopping
-from gradlab.nn.training import DivergenceError, Step, train
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,9 +39,7 @@ __all__ = [
     "BatchNorm",
     "BinaryCrossEntropy",
     "Dense",
-    "DivergenceError",
     "Dropout",
-    "GradientCheck",
     "Identity",
     "Layer",
     "LeakyReLU",
@@ -61,11 +56,6 @@ __all__ = [
     "Softplus",
     "Softsign",
     "SquaredError",
-    "Step",
     "Tanh",
-    "best_weights",
-    "check_gradients",
-    "early_stopping",
     "mlp",
-    "train",
 ]

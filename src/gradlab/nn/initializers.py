@@ -1,8 +1,8 @@
 """How large the first weights are decides whether a deep network learns at all.
 
-An initializer is a function ``(rng, shape, gain) -> array``. A weight matrix ``(n_in, n_out)`` has fan-in
-n_in and fan-out n_out. The variance-scaling family keeps the variance of activations (or of gradients)
-the same from layer to layer; `gain` multiplies its standard deviation.
+An initializer is a function ``(rng, shape, gain) -> array``. A weight matrix ``(n_in, n_out)`` has fan-in n_in and
+fan-out n_out. The variance-scaling family keeps the variance of activations (or of gradients) the same from layer to
+layer; `gain` multiplies its standard deviation. U(−a, a) has variance a²/3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Initializer = Callable[["np.random.Generator", Shape, float], np.ndarray]
 
 
 def zeros(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """All zero: right for biases; weights that start equal stay equal."""
+    """All zero: right for biases; hidden units that start with equal weights stay equal."""
     return np.zeros(shape)
 
 
@@ -29,10 +29,7 @@ def constant(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.nd
 
 
 def identity(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """`gain` on the diagonal, 0 elsewhere: a recurrence starts by keeping its state (Le et al. 2015, arXiv 1504.00941).
-
-    If the shape is not square, the diagonal ends with the shorter side.
-    """
+    """`gain` on the diagonal, 0 elsewhere: a recurrence starts by keeping its state (arXiv 1504.00941)."""
     return gain * np.eye(*shape)
 
 
@@ -46,70 +43,49 @@ def uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.nda
     return rng.uniform(-gain, gain, shape)
 
 
-def _scaled_normal(rng: np.random.Generator, shape: Shape, variance: float, gain: float) -> np.ndarray:
-    return gain * math.sqrt(variance) * rng.standard_normal(shape)
-
-
-def _scaled_uniform(rng: np.random.Generator, shape: Shape, variance: float, gain: float) -> np.ndarray:
-    limit = gain * math.sqrt(3.0 * variance)  # U(−a, a) has variance a²/3
-    return rng.uniform(-limit, limit, shape)
-
-
 def lecun_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """Variance gain²/n_in: a linear layer keeps the variance of its input (LeCun et al. 1998, eq. 16)."""
-    return _scaled_normal(rng, shape, 1.0 / shape[0], gain)
+    return normal(rng, shape, gain * math.sqrt(1.0 / shape[0]))
 
 
 def lecun_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """As `lecun_normal`, uniform."""
-    return _scaled_uniform(rng, shape, 1.0 / shape[0], gain)
+    return uniform(rng, shape, gain * math.sqrt(3.0 * (1.0 / shape[0])))
 
 
 def glorot_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """Variance 2·gain²/(n_in + n_out): between forward and backward (Glorot & Bengio 2010, eq. 12)."""
-    return _scaled_normal(rng, shape, 2.0 / sum(shape), gain)
+    return normal(rng, shape, gain * math.sqrt(2.0 / sum(shape)))
 
 
 def glorot_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """As `glorot_normal`, uniform (Glorot & Bengio 2010, eq. 16)."""
-    return _scaled_uniform(rng, shape, 2.0 / sum(shape), gain)
+    return uniform(rng, shape, gain * math.sqrt(3.0 * (2.0 / sum(shape))))
 
 
 def he_normal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """Variance 2·gain²/n_in: makes up for the half that a ReLU cuts off (He et al. 2015, eq. 10)."""
-    return _scaled_normal(rng, shape, 2.0 / shape[0], gain)
+    return normal(rng, shape, gain * math.sqrt(2.0 / shape[0]))
 
 
 def he_uniform(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """As `he_normal`, uniform."""
-    return _scaled_uniform(rng, shape, 2.0 / shape[0], gain)
+    return uniform(rng, shape, gain * math.sqrt(3.0 * (2.0 / shape[0])))
 
 
 def orthogonal(rng: np.random.Generator, shape: Shape, gain: float = 1.0) -> np.ndarray:
     """Orthonormal columns, or rows where there are fewer, times gain (Saxe et al. 2014, arXiv 1312.6120).
 
-    Q of a Gaussian matrix's QR decomposition, the signs of R's diagonal moved into Q: without them Q is not
-    uniformly distributed (Mezzadri 2007, arXiv math-ph/0609050).
+    Q of a Gaussian matrix's QR decomposition, the signs of R's diagonal moved into Q: without them Q is not uniformly
+    distributed (Mezzadri 2007, arXiv math-ph/0609050).
     """
     q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
     q *= np.where(np.diagonal(r) < 0.0, -1.0, 1.0)
     return gain * (q if shape[0] >= shape[1] else q.T)
 
 
-INITIALIZERS: dict[str, Initializer] = {
-    "zeros": zeros,
-    "constant": constant,
-    "identity": identity,
-    "normal": normal,
-    "uniform": uniform,
-    "lecun_normal": lecun_normal,
-    "lecun_uniform": lecun_uniform,
-    "glorot_normal": glorot_normal,
-    "glorot_uniform": glorot_uniform,
-    "he_normal": he_normal,
-    "he_uniform": he_uniform,
-    "orthogonal": orthogonal,
-}
+_ALL = (zeros, constant, identity, normal, uniform, lecun_normal, lecun_uniform, glorot_normal, glorot_uniform)
+INITIALIZERS: dict[str, Initializer] = {f.__name__: f for f in (*_ALL, he_normal, he_uniform, orthogonal)}
 
 
 def get_initializer(initializer: str | Initializer, what: str = "weight_init") -> Initializer:

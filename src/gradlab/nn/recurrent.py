@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from gradlab.nn.activations import ACTIVATIONS, Activation
-from gradlab.nn.arrays import as_floats, product, row_of_ones
+from gradlab.nn.arrays import as_floats
 from gradlab.nn.checks import flag, lookup, real, whole
 from gradlab.nn.initializers import Initializer, get_initializer
-from gradlab.nn.layers import OURS, Layer, check_features, stand_alone
+from gradlab.nn.layers import Layer
+from gradlab.nn.wiring import stand_alone
 
 
 class Recurrent(Layer):
@@ -113,17 +114,12 @@ class Recurrent(Layer):
             raise ValueError(f"{self!r} takes a multiple of {self.features} features, not {features}")
         return self.n_out * (features // self.features if self.sequence else 1)
 
-    def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def forward(self, x: np.ndarray) -> np.ndarray:
         """Go through the sequence, from the first step to the last."""
         _, _, h = self._states(x)
-        if not self.sequence:
-            return np.positive(h[..., -1, :, :], out)
-        if out is None:
-            out = np.empty((*h.shape[:-3], h.shape[-2], h.shape[-3] * self.n_out), h.dtype)
-        np.copyto(_by_step(out, self.n_out), h)
-        return out
+        return _in_a_row(h if self.sequence else h[..., -1:, :, :])
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Backpropagate through time (Werbos 1990): the chain rule on the unrolled network.
 
         Let a_t = x_t·W + h_{t−1}·W_recurrent + b, so h_t = φ(a_t), and δ_t = dL/da_t. From the last step to the first:
@@ -139,14 +135,11 @@ class Recurrent(Layer):
         rows, a, h = self._states(x)
         errors = self._errors(as_floats(dy), a, h)
         delta = _joined(errors)
-        product(rows.mT, delta, self.dW)
-        product(_joined(h[..., :-1, :, :]).mT, _joined(errors[..., 1:, :, :]), self.dW_recurrent)
-        product(row_of_ones(delta), delta, self.db)
-        if out is None:
-            out = np.empty(x.shape, delta.dtype)
-        dx = product(delta, self.W.mT)
-        np.copyto(_by_step(out, self.features), dx.reshape(*a.shape[:-1], self.features))
-        return out
+        self.dW[...] = rows.mT @ delta
+        self.dW_recurrent[...] = _joined(h[..., :-1, :, :]).mT @ _joined(errors[..., 1:, :, :])
+        self.db[...] = np.sum(delta, axis=-2, keepdims=True)
+        dx = delta @ self.W.mT
+        return _in_a_row(dx.reshape(*a.shape[:-1], self.features))
 
     def deltas(self, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Compute the error that reaches each step, δ_t = dL/da_t, and no gradient.
@@ -171,17 +164,15 @@ class Recurrent(Layer):
 
     def _states(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return x, a and h: x one row a step and sample (..., T·n, n_in), the others (..., T, n, n_out)."""
-        if np.ndim(x) < 2:
-            check_features(self, x, self.features)
         self.output_features(np.shape(x)[-1])
         steps = _by_step(as_floats(x), self.features)
         rows = _joined(steps)
-        a = product(rows, self.W) + self.b  # the inputs of all steps at once
+        a = rows @ self.W + self.b  # the inputs of all steps at once
         a = a.reshape(*steps.shape[:-1], self.n_out)
         h = np.empty_like(a)
         for t in range(a.shape[-3]):
             if t > 0:
-                a[..., t, :, :] += product(h[..., t - 1, :, :], self.W_recurrent)
+                a[..., t, :, :] += h[..., t - 1, :, :] @ self.W_recurrent
             h[..., t, :, :] = self.activation.forward(a[..., t, :, :])
         return rows, a, h
 
@@ -193,7 +184,7 @@ class Recurrent(Layer):
             if t == a.shape[-3] - 1:
                 dh = each[..., -1, :, :]
             else:
-                dh = product(errors[..., t + 1, :, :], self.W_recurrent.mT)
+                dh = errors[..., t + 1, :, :] @ self.W_recurrent.mT
                 if self.sequence:
                     dh += each[..., t, :, :]
             errors[..., t, :, :] = self.activation.backward(dh, a[..., t, :, :], h[..., t, :, :])
@@ -209,10 +200,13 @@ def _by_step(x: np.ndarray, features: int) -> np.ndarray:
     return x.reshape(*x.shape[:-1], x.shape[-1] // features, features).swapaxes(-3, -2)
 
 
+def _in_a_row(steps: np.ndarray) -> np.ndarray:
+    """Return steps (..., T, n, features) as (..., n, T·features), in a new array."""
+    *lead, t, n, d = steps.shape
+    return steps.swapaxes(-3, -2).reshape(*lead, n, t * d)
+
+
 def _joined(steps: np.ndarray) -> np.ndarray:
     """Put the steps (..., T, n, d) one below another: (..., T·n, d)."""
     *lead, t, n, d = steps.shape
     return steps.reshape(*lead, t * n, d)
-
-
-OURS.add(Recurrent)

@@ -4,13 +4,15 @@ Dropout keeps it from leaning on single units."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from gradlab.nn.arrays import as_floats, scratch, with_room
+from gradlab.nn.arrays import as_floats
 from gradlab.nn.checks import real, whole
-from gradlab.nn.layers import OURS, Layer, check_features, stand_alone
-from gradlab.nn.plan import Plans, Tape
+from gradlab.nn.layers import Layer
+from gradlab.nn.network import backward, forward
+from gradlab.nn.wiring import stand_alone
 
 
 class BatchNorm(Layer):
@@ -59,29 +61,25 @@ class BatchNorm(Layer):
         self.gamma[...] = self.running_variance[...] = 1.0
         self.beta[...] = self.running_mean[...] = 0.0
 
-    def _moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance (..., 1, n) that this pass normalises with."""
         if not self.training:
             return self.running_mean, self.running_variance
         mean = np.mean(x, axis=-2, keepdims=True)
-        centred = np.subtract(x, mean, scratch(x))
-        return mean, np.mean(np.multiply(centred, centred, centred), axis=-2, keepdims=True)
+        return mean, np.mean((x - mean) ** 2, axis=-2, keepdims=True)
 
-    def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def forward(self, x: np.ndarray) -> np.ndarray:
         """Normalise every feature, then scale by gamma and shift by beta."""
-        if out is None:
-            check_features(self, x, self.n_in)
-            x, out = with_room(x)
-        mean, variance = self._moments(x)
+        if x.shape[-1] != self.n_in:  # one feature would be broadcast to n
+            raise ValueError(f"{self!r} takes (samples, {self.n_in} features), not an array of shape {x.shape}")
+        mean, variance = self.moments(x)
         n = x.shape[-2]
         if self.training and n > 1:
             self.running_mean += self.momentum * (mean - self.running_mean)
             self.running_variance += self.momentum * (variance * (n / (n - 1)) - self.running_variance)
-        np.subtract(x, mean, out)
-        np.multiply(out, self.gamma / np.sqrt(variance + self.epsilon), out)
-        return np.add(out, self.beta, out)
+        return self.gamma * (x - mean) / np.sqrt(variance + self.epsilon) + self.beta
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Differentiate through the batch's own mean and variance.
 
         With s = √(variance + epsilon), x̂ = (x − mean)/s and dx̂ = gamma·dy:
@@ -94,22 +92,15 @@ class BatchNorm(Layer):
 
         The moments are computed again from x, so there is no cache to go stale.
         """
-        x = as_floats(x)
-        mean, variance = self._moments(x)
-        scale = 1.0 / np.sqrt(variance + self.epsilon)
-        out = np.subtract(x, mean, out)
-        np.multiply(out, scale, out)  # x̂
-        dy_times_x = np.multiply(dy, out, scratch(out))
-        np.sum(dy_times_x, axis=-2, keepdims=True, out=self.dgamma)
-        np.sum(dy, axis=-2, keepdims=True, out=self.dbeta)
-        factor = self.gamma * scale
+        mean, variance = self.moments(x)
+        s = np.sqrt(variance + self.epsilon)
+        normalised = (x - mean) / s
+        self.dgamma[...] = np.sum(dy * normalised, axis=-2, keepdims=True)
+        self.dbeta[...] = np.sum(dy, axis=-2, keepdims=True)
         if not self.training:
-            return np.multiply(dy, factor, out)
+            return dy * self.gamma / s
         n = x.shape[-2]
-        np.multiply(out, self.dgamma / n, out)
-        np.subtract(dy, out, out)
-        np.subtract(out, self.dbeta / n, out)
-        return np.multiply(out, factor, out)
+        return (dy - self.dbeta / n - normalised * (self.dgamma / n)) * self.gamma / s
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_in})"
@@ -140,27 +131,28 @@ class Dropout(Layer):
         self.mask = np.empty(0)
         stand_alone(self)
 
-    def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Multiply by a new mask while training; copy x otherwise."""
-        if out is None:
-            x, out = with_room(x)
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Multiply by a new mask while training, by 1 otherwise."""
         if not self.training:
-            return np.positive(x, out)
-        if self.mask.shape != x.shape or self.mask.dtype != x.dtype:
-            self.mask = np.empty(x.shape, x.dtype)
-        self.streams.uniform(self.mask)
-        np.greater_equal(self.mask, self.rate, out=self.mask, casting="unsafe")
-        np.divide(self.mask, 1.0 - self.rate, self.mask)
-        return np.multiply(x, self.mask, out)
+            return 1.0 * x
+        x = as_floats(x)
+        kept = self.streams.uniform(x.shape, x.dtype) >= self.rate
+        self.mask = kept.astype(x.dtype) / (1.0 - self.rate)
+        return x * self.mask
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Multiply by the mask of the pass before, which was the slope of y = x·mask."""
-        if self.training:
-            return np.multiply(dy, self.mask, out)
-        return np.positive(as_floats(dy) if out is None else dy, out)
+        return dy * self.mask if self.training else 1.0 * dy
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.rate:g})"
+
+
+class Pass(NamedTuple):
+    """One pass through some layers: the tape, and the deltas if it came back."""
+
+    tape: list[np.ndarray]
+    deltas: list[np.ndarray]
 
 
 class Residual(Layer):
@@ -171,10 +163,14 @@ class Residual(Layer):
     layers : sequence of Layer
         f. They must give as many features as they take.
 
+    Attributes
+    ----------
+    passes : dict of bool to Pass
+        f's own tape and deltas, of the last pass that trained (True) and of the last one that predicted (False).
+
     Notes
     -----
-    The tape of f is kept from the forward pass. If `backward` is given another x than that pass saw, f runs
-    again first.
+    If `backward` is given another x than the last pass saw, f runs again first.
     """
 
     def __init__(self, layers: Sequence[Layer]):
@@ -188,43 +184,24 @@ class Residual(Layer):
                 n_out = layer.output_features(n_out)
             if self.n_in != n_out:
                 raise ValueError(f"Residual: x has {self.n_in} features but f(x) has {n_out}; they cannot be added")
-        self._plans = Plans(self.layers)
-        self._tapes: dict[bool, Tape] = {}  # of the last pass that predicted, and of the last one that trained
+        self.passes: dict[bool, Pass] = {}
 
-    def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def forward(self, x: np.ndarray) -> np.ndarray:
         """Add x to what the layers make of it."""
-        tape = self._tapes[self.training] = self._plans.forward(as_floats(x), self.training)
-        return np.add(tape[0], tape[-1], out)
+        tape = forward(self.layers, x.copy())  # so that `backward` notices an x that was changed in between
+        self.passes[self.training] = Pass(tape, [])
+        return x + tape[-1]
 
-    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Add dy, which came around, to what came through: dL/dx = dy + f'(x)ᵀ·dy."""
-        if out is None:
-            dy = as_floats(dy)
-        tape = self._tapes.get(self.training)
-        if tape is None or tape.plan is None or not np.array_equal(tape[0], x):
-            tape = self._tapes[self.training] = self._plans.forward(as_floats(x), self.training)
-        plan = tape.plan
-        assert plan is not None
-        return np.add(dy, plan.backward(dy)[0], out)
-
-    def tape(self, training: bool) -> Tape:
-        """Return f's tape of the last pass of this kind, live like the network's.
-
-        Raises
-        ------
-        ValueError
-            If there was none, or its arrays have been given up.
-        """
-        tape = self._tapes.get(training)
-        if tape is None or tape.plan is None:
-            raise ValueError(f"{self!r} has no tape of a pass that {'trained' if training else 'predicted'}")
-        return tape
+        last = self.passes.get(self.training)
+        tape = last.tape if last and np.array_equal(last.tape[0], x) else forward(self.layers, x)
+        deltas = backward(self.layers, dy, tape)
+        self.passes[self.training] = Pass(tape, deltas)
+        return dy + deltas[0]
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_plans": Plans(self.layers), "_tapes": {}}
+        return vars(self) | {"passes": {}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
-
-
-OURS.update((BatchNorm, Dropout, Residual))

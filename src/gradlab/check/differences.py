@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlab.nn.mistakes import Suspect, find, of_a_factor, rounded
+from gradlab.check.mistakes import Suspect, find, of_a_factor, rounded
 
 STEP = 1e-4  # h, for values up to 1; larger values get a proportional one
 SMALLER = 1e-2  # times h, where the function bends too fast for h

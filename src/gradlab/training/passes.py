@@ -59,12 +59,10 @@ def lay_open(
         x = tape[i]
         found[f"{path}{i}"] = LayerPass(layer, x, tape[i + 1], None if deltas is None else deltas[i + 1])
         if isinstance(layer, Residual):
-            inner = layer.tape(training=deltas is not None)
-            if not np.array_equal(inner[0], x):
+            inner = layer.passes.get(deltas is not None)
+            if inner is None or not np.array_equal(inner.tape[0], x):
                 raise ValueError(f"layer {path}{i} ({layer!r}) has gone through another pass since")
-            plan = inner.plan
-            assert plan is not None
-            found |= lay_open(layer.layers, inner, None if deltas is None else plan.deltas, f"{path}{i}.")
+            found |= lay_open(layer.layers, inner.tape, None if deltas is None else inner.deltas, f"{path}{i}.")
     return found
 
 
@@ -78,8 +76,8 @@ def part_of(network: Network, place: str, passes: dict[str, LayerPass]) -> Layer
 
 
 def in_a_row(array: np.ndarray) -> np.ndarray:
-    """Return an array (..., n, d) as (..., d·n), as it stands in a network's memory: feature by feature."""
-    return array.mT.reshape(*array.shape[:-2], -1)
+    """Return an array (..., n, d) as (..., n·d)."""
+    return array.reshape(*array.shape[:-2], -1)
 
 
 def root_mean_square(row: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gradlab.check import check_gradients
 from gradlab.nn import (
     ACTIVATIONS,
     SGD,
@@ -20,10 +21,9 @@ from gradlab.nn import (
     SoftmaxCrossEntropy,
     SquaredError,
     Tanh,
-    check_gradients,
     mlp,
-    train,
 )
+from gradlab.training import train
 
 predicting_and_training = pytest.mark.parametrize("training", [False, True], ids=["predicting", "training"])
 
@@ -40,98 +40,98 @@ class Scale(Layer):
     def initialize(self, rng):
         self.s[...] = rng.uniform(0.5, 1.5, (1, self.n_in))
 
-    def forward(self, x, out=None):
-        return np.add(np.multiply(x, self.s, out), self.t, out)
+    def forward(self, x):
+        return x * self.s + self.t
 
-    def backward(self, dy, x, y, out=None):
-        np.sum(dy * x, axis=-2, keepdims=True, out=self.ds)
-        np.sum(dy, axis=-2, keepdims=True, out=self.dt)
-        return np.multiply(dy, self.s, out)
+    def backward(self, dy, x, y):
+        self.ds[...] = np.sum(dy * x, axis=-2, keepdims=True)
+        self.dt[...] = np.sum(dy, axis=-2, keepdims=True)
+        return dy * self.s
 
 
 class SteepSigmoid(Sigmoid):
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy * y, 1.0 - 0.999 * y, out)
+    def backward(self, dy, x, y):
+        return dy * y * (1.0 - 0.999 * y)
 
 
 class TransposedWeights(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.dW[...] = dy.mT @ x
         return dx
 
 
 class BiasOverFeatures(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.db[...] = dy.sum(axis=-1)[:1]
         return dx
 
 
 class AddedGradient(Dense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         before = self.dW.copy()
-        dx = super().backward(dy, x, y, out)
+        dx = super().backward(dy, x, y)
         self.dW += before
         return dx
 
 
 class MeanOverSamples(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.dW /= len(x)
         return dx
 
 
 class FlippedBias(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
-        np.negative(self.db, self.db)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
+        self.db *= -1.0
         return dx
 
 
 class FlippedInput(Dense):
-    def backward(self, dy, x, y, out=None):
-        return np.negative(super().backward(dy, x, y, out))
+    def backward(self, dy, x, y):
+        return -super().backward(dy, x, y)
 
 
 class NoBias(Dense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         db = self.db.copy()
-        dx = super().backward(dy, x, y, out)
+        dx = super().backward(dy, x, y)
         self.db[...] = db
         return dx
 
 
 class NotANumber(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.dW[1, 2] = np.nan
         return dx
 
 
 class OneEntrySlightlyOff(Dense):
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.dW[2, 1] *= 1.0 + 1e-4
         return dx
 
 
 class NothingReturned(Dense):
-    def backward(self, dy, x, y, out=None):
-        super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        super().backward(dy, x, y)
 
 
 class ShortInput(Dense):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         return super().backward(dy, x, y)[:, :1]
 
 
 class RightShapeByBroadcasting(Scale):
     """Its gradient is summed over everything, and NumPy spreads the number over all entries."""
 
-    def backward(self, dy, x, y, out=None):
-        dx = super().backward(dy, x, y, out)
+    def backward(self, dy, x, y):
+        dx = super().backward(dy, x, y)
         self.dt[...] = dy.sum()
         return dx
 
@@ -139,19 +139,19 @@ class RightShapeByBroadcasting(Scale):
 class ConstantMoments(BatchNorm):
     """The classical mistake: the batch's mean and variance depend on x too."""
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         super().backward(dy, x, y)
-        return np.multiply(dy, self.gamma / np.sqrt(x.var(axis=-2, keepdims=True) + self.epsilon), out)
+        return dy * self.gamma / np.sqrt(x.var(axis=-2, keepdims=True) + self.epsilon)
 
 
 class ForgottenMask(Dropout):
-    def backward(self, dy, x, y, out=None):
-        return np.positive(dy, out)
+    def backward(self, dy, x, y):
+        return 1.0 * dy
 
 
 class ForgottenWay(Residual):
-    def backward(self, dy, x, y, out=None):
-        return np.subtract(super().backward(dy, x, y), dy, out)
+    def backward(self, dy, x, y):
+        return super().backward(dy, x, y) - dy
 
 
 # faulty layer (4 features in, 4 out), parameter, entry if it is known, whether it shows only while training
@@ -286,14 +286,13 @@ def test_checking_leaves_the_network_and_its_data_as_they_were(training):
 
 
 class HalfGradient(BinaryCrossEntropy):
-    def slopes_of_samples(self, logits, targets, out):
-        super().slopes_of_samples(logits, targets, out)
-        np.multiply(out, 0.5, out)
+    def sample_gradients(self, logits, targets):
+        return 0.5 * super().sample_gradients(logits, targets)
 
 
 class SummedSquaredError(SquaredError):
-    def gradient(self, logits, targets, weights=None, out=None):
-        return super().gradient(logits, targets, weights, out) * len(logits)
+    def gradient(self, logits, targets, weights=None):
+        return super().gradient(logits, targets, weights) * len(logits)
 
 
 @pytest.mark.parametrize("loss", [HalfGradient(), SummedSquaredError(), SummedSquaredError("sigmoid")])
@@ -367,71 +366,45 @@ def test_impossible_arguments_are_refused(arguments):
 
 
 class ReplacedGradient(Scale):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.ds = np.sum(dy * x, axis=-2, keepdims=True)
         self.dt[...] = np.sum(dy, axis=-2, keepdims=True)
-        return np.multiply(dy, self.s, out)
+        return dy * self.s
+
+
+class ChangedParameter(Scale):
+    def forward(self, x):
+        self.s = 2.0 * self.s  # it is written where the parameter stands
+        return super().forward(x)
 
 
 class ReplacedParameter(Scale):
-    def forward(self, x, out=None):
-        self.s = np.abs(self.s)
-        return super().forward(x, out)
+    def forward(self, x):
+        vars(self)["s"] = 1.0 * self.s
+        return super().forward(x)
 
 
 class ForwardIntoInput(Tanh):
-    def forward(self, x, out=None):
+    def forward(self, x):
         return np.tanh(x, x)
 
 
 class BackwardIntoDelta(Tanh):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         dy *= 1.0 - y**2
         return dy
 
 
 class BackwardIntoOutput(Tanh):
-    def backward(self, dy, x, y, out=None):
-        np.multiply(y, y, y)
-        return np.multiply(dy, 1.0 - y, out)
+    def backward(self, dy, x, y):
+        y *= y
+        return dy * (1.0 - y)
 
 
 class BackwardIntoInput(Identity):
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         x[...] = dy
         return x
-
-
-class ForwardInPlaceIfTold(Tanh):
-    def forward(self, x, out=None):
-        return super().forward(x) if out is None else np.tanh(x, x)
-
-
-class AddedToOut(Tanh):
-    def backward(self, dy, x, y, out=None):
-        dx = dy * (1.0 - y**2)
-        if out is None:
-            return dx
-        out += dx
-        return out
-
-
-class ForgottenInOut(Tanh):
-    def backward(self, dy, x, y, out=None):
-        super().backward(dy, x, y)
-        return super().backward(dy, x, y) if out is None else np.positive(dy, out)
-
-
-class ForwardLeavesOut(Tanh):
-    def forward(self, x, out=None):
-        return super().forward(x) if out is None else out
-
-
-class GradientOnlyWithoutOut(Scale):
-    def backward(self, dy, x, y, out=None):
-        if out is None:
-            return super().backward(dy, x, y)
-        return np.multiply(dy, self.s, out)
 
 
 class Noise(Identity):
@@ -440,8 +413,8 @@ class Noise(Identity):
     def __init__(self):
         self.rng = np.random.default_rng(0)
 
-    def forward(self, x, out=None):
-        return np.add(x, self.rng.standard_normal(x.shape), out)
+    def forward(self, x):
+        return x + self.rng.standard_normal(x.shape)
 
 
 class Countdown(Identity):
@@ -450,19 +423,19 @@ class Countdown(Identity):
     def __init__(self):
         self.calls = 0
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         self.calls += 1
-        return np.multiply(dy, 1.0 / self.calls, out)
+        return dy / self.calls
 
 
-OUT = "gives another result when told where to write (out=); "
-IN_PLACE = "in place; write into out, or into a new array"
+IN_PLACE = "in place; use a new array"
 AGAIN = "gives another result the second time; use nothing but its arguments and the parameters"
 
 # faulty layer (4 features in, 4 out), the array concerned, what is said of it
 BROKEN = {
     "gradient replaced": (lambda: ReplacedGradient(4), "s", "ds was replaced; write into it: self.ds[...] = …"),
     "parameter replaced": (lambda: ReplacedParameter(4), "s", "s was replaced; write into it: self.s[...] = …"),
+    "parameter changed": (lambda: ChangedParameter(4), "y", f"forward {AGAIN}"),
     "replaced inside": (
         lambda: Residual([Tanh(), ReplacedGradient(4)]),
         "1.s",
@@ -472,15 +445,6 @@ BROKEN = {
     "x changed backward": (BackwardIntoInput, "x", f"backward changes x {IN_PLACE}"),
     "y changed": (BackwardIntoOutput, "y", f"backward changes y {IN_PLACE}"),
     "dy changed": (BackwardIntoDelta, "dy", f"backward changes dy {IN_PLACE}"),
-    "x changed with out": (ForwardInPlaceIfTold, "x", f"forward changes x {IN_PLACE}"),
-    "added to out": (AddedToOut, "x", f"backward {OUT}fill out with dx"),
-    "wrong with out": (ForgottenInOut, "x", f"backward {OUT}fill out with dx"),
-    "out left as it is": (ForwardLeavesOut, "y", f"forward {OUT}fill out with y"),
-    "no gradient with out": (
-        lambda: GradientOnlyWithoutOut(4),
-        "s",
-        f"backward {OUT}write the gradient of s as without",
-    ),
     "not a function": (Noise, "y", f"forward {AGAIN}"),
     "another slope every time": (Countdown, "x", f"backward {AGAIN}"),
 }
@@ -506,30 +470,19 @@ def test_a_layer_alone_that_breaks_its_contract_is_named(make, parameter, what):
     assert check_gradients(layer).reason == f"layer 0 ({layer!r}): {what}"
 
 
-class OwnArrays(Tanh):
-    """It never writes into out, which is allowed."""
-
-    def forward(self, x, out=None):
-        return np.tanh(x)
-
-    def backward(self, dy, x, y, out=None):
-        return dy * (1.0 - y**2)
-
-
 class SameArrays(Identity):
     """It gives back what it is given, which is allowed."""
 
-    def forward(self, x, out=None):
+    def forward(self, x):
         return x
 
-    def backward(self, dy, x, y, out=None):
+    def backward(self, dy, x, y):
         return dy
 
 
-@pytest.mark.parametrize("make", [OwnArrays, SameArrays])
-def test_a_layer_may_ignore_out(make):
-    assert check_gradients(make())
-    assert check_gradients(Network([Dense(3, 4), make(), Residual([make()]), Dense(4, 1)]))
+def test_a_layer_may_give_back_what_it_is_given():
+    assert check_gradients(SameArrays())
+    assert check_gradients(Network([Dense(3, 4), SameArrays(), Residual([SameArrays()]), Dense(4, 1)]))
 
 
 class Wave(Layer):
@@ -537,11 +490,11 @@ class Wave(Layer):
 
     slope = staticmethod(lambda x: 1000.0 * np.cos(1000.0 * x))
 
-    def forward(self, x, out=None):
-        return np.sin(1000.0 * x, out)
+    def forward(self, x):
+        return np.sin(1000.0 * x)
 
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy, self.slope(x), out)
+    def backward(self, dy, x, y):
+        return dy * self.slope(x)
 
 
 class WrongWave(Wave):
@@ -553,20 +506,20 @@ class HalfWave(Wave):
 
     slope = staticmethod(lambda x: np.where(x > 0.0, 7.0, 1.0))
 
-    def forward(self, x, out=None):
-        return np.positive(np.where(x > 0.0, np.sin(1000.0 * x), x), out)
+    def forward(self, x):
+        return np.where(x > 0.0, np.sin(1000.0 * x), x)
 
 
 class Static(Wave):
     """Smooth nowhere: no step is small enough."""
 
-    def forward(self, x, out=None):
-        return np.sin(1e12 * x, out)
+    def forward(self, x):
+        return np.sin(1e12 * x)
 
 
 class DoubledReLU(ReLU):
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(2.0 * dy, y > 0.0, out)
+    def backward(self, dy, x, y):
+        return 2.0 * dy * (y > 0.0)
 
 
 def test_what_bends_within_the_step_is_compared_over_a_smaller_one():
@@ -608,11 +561,11 @@ def test_a_layer_all_at_kinks_is_left_out():
 class Fixed(Layer):
     """Takes 4 features, and does not say so."""
 
-    def forward(self, x, out=None):
-        return np.multiply(x, np.arange(4.0), out)
+    def forward(self, x):
+        return x * np.arange(4.0)
 
-    def backward(self, dy, x, y, out=None):
-        return np.multiply(dy, np.arange(4.0), out)
+    def backward(self, dy, x, y):
+        return dy * np.arange(4.0)
 
 
 def test_a_layer_that_does_not_tell_its_width_needs_an_x():
@@ -625,8 +578,8 @@ def test_a_layer_that_does_not_tell_its_width_needs_an_x():
 
 
 class NothingGiven(Tanh):
-    def forward(self, x, out=None):
-        super().forward(x, out)
+    def forward(self, x):
+        super().forward(x)
 
 
 def test_a_forgotten_return_is_named():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradlab.nn.paths import Graph, Use
+from gradlab.check.tracer import Graph, Use
 
 CLOSE = 1e-5  # largest difference, relative to the largest entry, between what a mistake makes and what was found
 ROUNDED = 1e-8  # relative difference from which on numbers that a float32 can hold have been rounded to it

@@ -7,7 +7,8 @@ import numpy as np
 
 from gradlab.nn.checks import real, whole
 from gradlab.nn.network import Network
-from gradlab.nn.training import Shapes, State, Step, check_state
+from gradlab.training.loop import Step
+from gradlab.training.state import Shapes, State, check_state
 
 Score = Callable[[Network], np.ndarray | float]
 
@@ -40,7 +41,7 @@ def best_weights(steps: Iterable[Step], score: Score, *, start: State | None = N
 def early_stopping(
     steps: Iterable[Step], score: Score, patience: int, min_delta: float = 0.0, *, start: State | None = None
 ) -> Iterator[Step]:
-    """Stop after exactly `patience` epochs without a better score, with the best weights put back.
+    """Stop after exactly `patience` epochs in a row without a better score, with the best weights put back.
 
     A replica out of patience keeps the best weights it had, while the others go on; so each ends as it would
     have ended alone.
@@ -52,7 +53,8 @@ def early_stopping(
     patience : int
         At least 1.
     min_delta : float
-        How much lower than the best a score must be to count as better.
+        A score counts as better if it is lower than the lowest before it by more than this. The weights of the lowest
+        score are put back all the same.
     start : mapping of str to ndarray, optional
         From `Step.state`, given to `train` too: the best so far, and how long ago it was, are those of then.
 
@@ -77,48 +79,71 @@ def stopping_shapes(network: Network) -> Shapes:
     }
 
 
-class _Best:
-    """The lowest score of each replica so far, how many epochs ago it was, and the weights that had it."""
+class Best:
+    """The rule of early stopping: the lowest score of each replica so far, with its weights, and the epochs since one
+    was lower by `min_delta`.
 
-    def __init__(self, network: Network, start: State | None):
-        self.network = network
+    Parameters
+    ----------
+    network : Network
+    min_delta : float
+
+    Attributes
+    ----------
+    score : ndarray (...)
+        The lowest; nan is never lower.
+    waited : ndarray (...)
+        Epochs in a row without a score that was below the lowest before it by more than `min_delta`.
+    params, statistics : ndarray (..., P), (..., S)
+        The network's, of the epoch with the lowest score.
+    """
+
+    def __init__(self, network: Network, min_delta: float = 0.0):
+        self._network, self._min_delta = network, min_delta
         self.score = np.full(network.replicas, np.inf)
         self.waited = np.zeros(network.replicas, np.int64)
         self.params, self.statistics = network.params.copy(), network.state.copy()
-        if start is not None:
-            check_state(start, stopping_shapes(network))
-            self.score, self.waited = start["best.score"].copy(), start["best.waited"].copy()
-            self.params, self.statistics = start["best.params"].copy(), start["best.statistics"].copy()
 
-    def take(self, now: np.ndarray, going: Any, min_delta: float) -> None:
+    def take(self, now: np.ndarray | float, going: Any = True) -> None:
         """Compare with the scores of the network as it is now, for the replicas that are still going."""
-        better = np.asarray((now < self.score - min_delta) & going)
-        self.score = np.where(better, now, self.score)
-        self.waited = np.where(better, 0, self.waited + 1)
-        self.params[better], self.statistics[better] = self.network.params[better], self.network.state[better]
+        lower = np.asarray((now < self.score) & going)
+        improved = (now < self.score - self._min_delta) & lower
+        self.waited = np.where(improved, 0, self.waited + 1)
+        self.score = np.where(lower, now, self.score)
+        self.params[lower], self.statistics[lower] = self._network.params[lower], self._network.state[lower]
 
-    def put_back(self) -> None:
-        """Give the network the best weights it had."""
-        self.network.params[...], self.network.state[...] = self.params, self.statistics
+    def roll_back(self) -> None:
+        """Give the network the weights with the lowest score."""
+        self._network.params[...], self._network.state[...] = self.params, self.statistics
 
     def state(self) -> State:
         """Copy everything; `stopping_shapes` lists it."""
-        names = ("score", "waited", "params", "statistics")
-        return {f"best.{name}": np.array(getattr(self, name)) for name in names}
+        return {f"best.{name}": np.array(getattr(self, name)) for name in _KEPT}
+
+    def restore(self, start: State) -> None:
+        """Become what gave this state."""
+        check_state(start, stopping_shapes(self._network))
+        for name in _KEPT:
+            setattr(self, name, start[f"best.{name}"].copy())
+
+
+_KEPT = ("score", "waited", "params", "statistics")
 
 
 def _watch(
     steps: Iterable[Step], score: Score, patience: int | None, min_delta: float, start: State | None
 ) -> Iterator[Step]:
-    best: _Best | None = None
+    best: Best | None = None
     over = False
     try:
         for step in steps:
             if best is None and (step.ends_epoch or start is not None):
-                best = _Best(step.network, start)
+                best = Best(step.network, min_delta)
+                if start is not None:
+                    best.restore(start)
             if step.ends_epoch and best is not None:
                 going = True if patience is None else best.waited < patience
-                best.take(np.asarray(score(step.network)), going, min_delta)
+                best.take(np.asarray(score(step.network)), going)
                 over = patience is not None and bool((best.waited >= patience).all())
                 step.ends_training |= over
                 step.keep_also(best.state)
@@ -127,4 +152,4 @@ def _watch(
                 break
     finally:
         if best is not None:
-            best.put_back()
+            best.roll_back()

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlab.check.differences import Difference, Gradient
+from gradlab.check.mistakes import Suspect, of_any_array, of_paths, rounded
+from gradlab.check.target import MOST_TAKEN_APART, SAME, Subject, broken
 from gradlab.nn.checks import real, whole
-from gradlab.nn.differences import Difference, Gradient
-from gradlab.nn.layers import Layer, walk
+from gradlab.nn.layers import Layer
 from gradlab.nn.losses import Loss
-from gradlab.nn.mistakes import Suspect, of_any_array, of_paths, rounded
 from gradlab.nn.network import Network
-from gradlab.nn.subject import MOST_TAKEN_APART, SAME, Subject, broken
+from gradlab.nn.wiring import walk
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def check_gradients(
     on a copy.
 
     Each layer must also keep its contract, or it would go wrong in training: it leaves x, y and dy as they are,
-    writes into its parameters and gradients instead of replacing them, gives the same for the same x, gives the same
-    with ``out`` as without, and keeps the float type. A loss is a mean over the samples.
+    writes into its parameters and gradients instead of replacing them, gives the same for the same x, and keeps the
+    float type. A loss is a mean over the samples.
 
     Where a gradient is wrong, the known mistakes are tried on its numbers: what each would have made of the right ones,
     and whether the backward pass is right once it is told y where it was told x, and the like.
