@@ -42,7 +42,7 @@ class PlainEngine:
         self.tape = network.forward(epoch.inputs(rows), training=True)
         logits = epoch.logits[..., rows, :] = self.tape[-1]
         self.deltas = network.backward(task.loss.gradient(logits, targets, weights), self.tape)
-        if not math.isfinite(logits.sum() + network.grads.sum()):  # as no sum is that has such a term
+        if not math.isfinite(np.vdot(logits, logits) + np.vdot(network.grads, network.grads)):  # or too large to square
             self._raise_if_diverged(epoch, batch)
 
         ends_epoch = batch + 1 == epoch.batches
@@ -51,7 +51,7 @@ class PlainEngine:
         task.set_rate(epoch, batch)
         total = rows.stop - rows.start if weights is None else weights
         task.optimizer.step(network.params, task.penalties.gradient(network, total))
-        if ends_epoch and not math.isfinite(network.params.sum()):
+        if ends_epoch and not np.isfinite(network.params).all():
             self._raise_if_diverged(epoch, batch)
         if is_recorded:
             task.record.measure(task.index(epoch, batch), epoch.number, ends_epoch, self.tape, self.deltas, before)
