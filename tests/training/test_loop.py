@@ -418,3 +418,17 @@ def test_changed_settings_of_layers_are_those_of_the_next_step():
         np.testing.assert_allclose(y, np.where(normalised > 0.0, normalised, slope * normalised), rtol=1e-14)
         assert sorted(np.unique(drop.mask)) == kept
         np.testing.assert_array_equal(dropped, y * drop.mask)
+
+
+@pytest.mark.parametrize(
+    "order", [lambda o: o[:5], lambda o: o * 0, lambda o: o + 1, lambda o: o * 1.0, lambda o: None]
+)
+def test_an_order_that_has_not_each_row_once_is_refused(order):
+    with pytest.raises(ValueError, match="shuffle: it gave"):
+        next(train(make(), BCE, SGD(), X, Y, epochs=1, batch_size=4, shuffle=order))
+
+
+@pytest.mark.parametrize("record", [None, 5, "weight_norm"])
+def test_what_is_no_sequence_of_names_is_not_recorded(record):
+    with pytest.raises(ValueError, match=r"record: .* is not a sequence of names, of weight_gradient_norm"):
+        train(make(), BCE, SGD(), X, Y, epochs=1, batch_size=4, record=record)

@@ -103,7 +103,7 @@ class Rows:
         """Permute the rows, each replica's by its own generator."""
         orders = self._order.reshape(-1, self.n)
         if callable(self._shuffle):
-            orders[:] = self._shuffle(orders[0].copy())
+            orders[:] = self._checked(self._shuffle(orders[0].copy()))
         elif self._shuffle:
             for order, generator in zip(orders, self.orders.generators, strict=True):
                 order[:] = generator.permutation(self.n)
@@ -111,6 +111,17 @@ class Rows:
         targets = self._gather(self._targets)
         weights = None if self._weights is None else self._gather(self._weights)
         return Epoch(number, x, targets, weights, np.empty_like(targets), self._batch_size, self.batches)
+
+    def _checked(self, order: Any) -> np.ndarray:
+        """Return an order that a function has made; raise ValueError unless it has every row once."""
+        order = np.asarray(order)
+        if (
+            order.shape != (self.n,)
+            or order.dtype.kind not in "iu"
+            or not np.array_equal(np.sort(order), range(self.n))
+        ):
+            raise ValueError(f"shuffle: it gave {order!r}, which does not have each of the {self.n} rows once")
+        return order
 
     def _gather(self, array: np.ndarray) -> np.ndarray:
         """Return the rows in their order, (..., n, d)."""

@@ -196,7 +196,10 @@ def train(
     task = engines.Task(network, loss, optimizer, penalties, schedule, Record(network, record, record_every), rows.n)
     if start is not None:
         check_start(start, network, optimizer, epochs)
-        engine, task.last_loss = engines.NAMES[int(start["engine"])], start["last_loss"]
+        begun, task.last_loss = engines.NAMES[int(start["engine"])], start["last_loss"]
+        if engine not in ("auto", begun):
+            raise ValueError(f"engine: {engine!r} is asked for, but start is of a training on the {begun} engine")
+        engine = begun
     running = engines.start(engine, task, x, epochs, batch_size, threads)
     if start is not None:
         restore(start, network, optimizer, rows.orders)

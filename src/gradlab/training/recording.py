@@ -6,7 +6,7 @@ when it is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -174,6 +174,8 @@ class Record:
     """
 
     def __init__(self, network: Network, names: Sequence[str], every: str | int):
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise ValueError(f"record: {names!r} is not a sequence of names, of {', '.join(QUANTITIES)}")
         self._network, self.names = network, tuple(names)
         for name in self.names:
             lookup("record", name, QUANTITIES)

@@ -21,6 +21,7 @@ from gradlab.nn import (
     BinaryCrossEntropy,
     Dense,
     Dropout,
+    LeakyReLU,
     Network,
     ReLU,
     Residual,
@@ -252,7 +253,7 @@ def test_the_state_carries_the_engine():
     *_, step = steps_of(remedied(SEEDS), epochs=3)
     state = {name: array.copy() for name, array in step.state().items()}
     resumed = remedied(SEEDS)
-    steps = list(steps_of(resumed, epochs=6, start=state, engine="plain", each="epoch"))
+    steps = list(steps_of(resumed, epochs=6, start=state, engine="auto", each="epoch"))
     assert {step.engine for step in steps} == {"compiled"}
     np.testing.assert_array_equal(resumed.params, whole.params)
 
@@ -485,3 +486,46 @@ def test_read_only_arrays_are_predicted_with_and_compile_nothing_anew():
     np.testing.assert_array_equal(predict(network, x, engine="compiled"), expected)
     np.testing.assert_array_equal(predict(network, np.asfortranarray(x), engine="compiled"), expected)
     assert len(interpreter.predict_rows.signatures) == before
+
+
+def test_another_engine_than_that_of_the_start_is_a_mistake():
+    *_, step = steps_of(remedied(), epochs=2)
+    with pytest.raises(ValueError, match="engine: 'plain' is asked for, but start is of a training on the compiled"):
+        steps_of(remedied(), epochs=4, start=step.state(), engine="plain")
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_no_rows_are_predicted_and_are_not_evaluated(engine):
+    assert predict(remedied(SEEDS), X[:0], engine=engine).shape == (3, 0, 1)
+    with pytest.raises(ValueError, match="has no sample"):
+        evaluate(remedied(), BinaryCrossEntropy(), X[:0], Y[:0], engine=engine)
+    with pytest.raises(ValueError, match=r"targets of shape \(5, 1\) do not fit logits of shape \(50, 1\)"):
+        evaluate(remedied(), BinaryCrossEntropy(), X, Y[:5], engine=engine)
+    for x in ([1.0, 2.0], "x", None):
+        with pytest.raises((ValueError, TypeError)):
+            predict(remedied(), x, engine=engine)
+
+
+def test_settings_that_are_no_numbers_have_no_kernel():
+    leaky = Network([Dense(3, 2), LeakyReLU(), Dense(2, 1)])
+    leaky.layers[1].slope = np.linspace(0.0, 1.0, 2)
+    with pytest.raises(EngineError, match="LeakyReLU has a setting that is no number"):
+        trained(leaky)
+    optimizer = SGD(0.1)
+    optimizer.learning_rate = np.full(55, 0.1)
+    with pytest.raises(EngineError, match="SGD has a setting that is no number"):
+        trained(remedied(), optimizer)
+    with pytest.raises(EngineError, match="the schedule gives no number"):
+        trained(remedied(), SGD(0.1), schedule=lambda time: np.array([0.3]))
+
+
+@pytest.mark.parametrize("each", ["step", "epoch"])
+def test_after_a_divergence_the_optimizer_has_counted_the_same_steps(each):
+    counts = {}
+    for engine in ("plain", "compiled"):
+        network, optimizer = Network(mlp([3, 8, 8, 1], "relu"), seed=[5, 7, 11]), SGD(3.0)
+        steps = train(network, SquaredError(), optimizer, X, Y, epochs=200, batch_size=8, engine=engine, each=each)
+        with pytest.raises(DivergenceError):
+            list(steps)
+        counts[engine] = optimizer.t
+    assert counts["plain"] == counts["compiled"]

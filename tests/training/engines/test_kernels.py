@@ -11,7 +11,7 @@ import pytest
 
 import gradlab
 from gradlab.learn import explain
-from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Dense, Network, Residual, Sigmoid, Tanh
+from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Dense, Network, Optimizer, Residual, Sigmoid, Tanh
 from gradlab.training import EngineError, train
 from gradlab.training.engines import choose, kernels
 from gradlab.training.penalties import Penalties
@@ -101,6 +101,33 @@ CHANGES = {
     "the loss": (BinaryCrossEntropy, "gradient", doubled_gradient),
     "the optimizer": (SGD, "step", forgetful_step),
 }
+
+
+def doubled_samples(self, x):
+    return 2.0 * network_samples(self, x)
+
+
+def printing_prepare(self, params, grads):
+    print("in prepare")
+    sgd_prepare(self, params, grads)
+
+
+network_samples, sgd_prepare = Network.samples, SGD.prepare
+
+
+@pytest.mark.parametrize(
+    "kind, name, method, said",
+    [(Network, "samples", doubled_samples, "network"), (Optimizer, "prepare", printing_prepare, "SGD")],
+)
+def test_what_a_method_calls_counts_too(monkeypatch, capsys, kind, name, method, said):
+    monkeypatch.setattr(kind, name, method)
+    is_followed_and_refused(capsys, said)
+
+
+def test_what_a_method_calls_may_not_be_replaced_on_an_object(capsys):
+    optimizer = SGD(0.5)
+    optimizer.prepare = printing_prepare.__get__(optimizer)
+    is_followed_and_refused(capsys, "prepare of this SGD", optimizer=optimizer)
 
 
 @pytest.mark.parametrize("inner", [False, True], ids=["in a row", "inside a Residual"])

@@ -131,17 +131,18 @@ def predict(network: Network, x: Any, *, engine: str = "auto", threads: int | No
         `Network.predict_proba` makes probabilities of them.
     """
     sparse = hasattr(x, "toarray")
+    x = x if sparse else network.samples(x)
     work = float(network.params.shape[-1]) * x.shape[-2]
     if threads is not None:
         threads = whole("threads", threads)
-    if choose(engine, network, sparse=sparse, work=work) == "plain":
+    if choose(engine, network, sparse=sparse, work=work) == "plain" or x.shape[-2] == 0:
         if not sparse:
             return network.decision_function(x)
         parts = [x[i : i + ROWS_AT_ONCE].toarray() for i in range(0, x.shape[0], ROWS_AT_ONCE)]
         return np.concatenate([network.decision_function(part) for part in parts])
     from gradlab.training.engines import compiled
 
-    return compiled.predict(network, network.samples(x), threads)
+    return compiled.predict(network, x, threads)
 
 
 def evaluate(
@@ -176,9 +177,13 @@ def evaluate(
     """
     with np.errstate(over="ignore", invalid="ignore"):  # a network about to diverge is named by the next step
         logits = predict(network, x, engine=engine, threads=threads)
-        targets = y[..., np.newaxis] if y.ndim == 1 else y
+        if logits.shape[-2] == 0:
+            raise ValueError(f"x: an array of shape {np.shape(x)} has no sample to evaluate the network on")
+        targets = np.asarray(y, network.dtype)
+        targets = targets[..., np.newaxis] if targets.ndim == 1 else targets
+        value = loss.value(logits, targets, weights)
         if isinstance(loss, SoftmaxCrossEntropy):
             right = np.argmax(logits, axis=-1) == np.argmax(targets, axis=-1)
         else:
             right = np.all((logits > 0.0) == (targets > 0.5), axis=-1)
-        return loss.value(logits, targets, weights), np.mean(right, axis=-1)
+        return value, np.mean(right, axis=-1)

@@ -24,7 +24,8 @@ from gradlab.training.batches import Epoch
 from gradlab.training.divergence import DivergenceError, raise_if_diverged
 from gradlab.training.engines.cache import load
 from gradlab.training.engines.comparison import compare_step
-from gradlab.training.engines.kernels import LAYERS, LOSSES, OPTIMIZERS
+from gradlab.training.engines.errors import EngineError
+from gradlab.training.engines.kernels import LAYERS, LOSSES, OPTIMIZERS, why_no_setting
 from gradlab.training.engines.task import Task
 from gradlab.training.generators import positions, reposition
 from gradlab.training.recording import QUANTITIES
@@ -110,6 +111,8 @@ class Program:
         """Take in the settings of the layers as they are now."""
         for row, layer in enumerate(self._layers):
             if layer is not None:
+                if why := why_no_setting(layer, LAYERS):
+                    raise EngineError(f"engine: the compiled engine cannot go on: {why}")
                 name, *settings = LAYERS[type(layer)].of(layer)
                 self.settings[row, : len(settings)] = settings
                 if name in self._activations:
@@ -357,8 +360,9 @@ class CompiledEngine:
         with one_blas_thread():
             size = task.network.params.shape[-1] * (epoch.rows(last - 1).stop - epoch.rows(first).start)
             ended = self._threads.run(self._work(epoch, first, last, wanted, measured), n, size)
-        task.optimizer.t += last - first
         finite = min((batch for batch, code in ended if code != self._vm.DONE), default=last)
+        after_update = any(code == self._vm.PARAMETERS_NOT_FINITE for batch, code in ended if batch == finite)
+        task.optimizer.t += finite - first + after_update
         for i, quantities in zip(np.flatnonzero(wanted), np.moveaxis(measured, 0, -1), strict=True):
             if first + i < finite:
                 self._write(epoch, first + int(i), quantities)
@@ -374,6 +378,8 @@ class CompiledEngine:
         n, kind = len(network.seeds), network.dtype
         x, y, logits = (array.reshape(n, *array.shape[-2:]) for array in (epoch.x, epoch.targets, epoch.logits))
         weights = (np.empty(0, kind) if epoch.weights is None else epoch.weights).reshape(n, -1)
+        if why := why_no_setting(optimizer, OPTIMIZERS):
+            raise EngineError(f"engine: the compiled engine cannot go on: {why}")
         name, *hyper = OPTIMIZERS[type(optimizer)].of(optimizer)
         loss, *_ = LOSSES[type(task.loss)].of(task.loss)
         method = vm.Method(

@@ -15,6 +15,8 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gradlab.nn import activations, losses, optimizers, remedies
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.network import Network
@@ -41,39 +43,39 @@ class Kernel(NamedTuple):
 
 
 LAYERS: dict[type, Kernel] = {
-    Dense: Kernel("8707dc9a1d47b8d1", lambda layer: ("dense",)),
-    remedies.BatchNorm: Kernel("21e439afcd67d34f", lambda layer: ("batch_norm", layer.momentum, layer.epsilon)),
-    remedies.Dropout: Kernel("6faca9a58e45c0fa", lambda layer: ("dropout", layer.rate)),
-    remedies.Residual: Kernel("b409de4849b3db79", lambda layer: ("residual",)),
-    activations.Sigmoid: Kernel("046f5c114df76e69", lambda layer: ("centred_sigmoid" if layer.centred else "sigmoid",)),
-    activations.Tanh: Kernel("48c355aea430835b", lambda layer: ("tanh",)),
-    activations.ReLU: Kernel("3fd2d1214ebff649", lambda layer: ("relu",)),
-    activations.LeakyReLU: Kernel("46349c92c382ab02", lambda layer: ("leaky_relu", layer.slope)),
-    activations.ELU: Kernel("f849abad4f50b5ac", lambda layer: ("elu", layer.alpha, 1.0)),
-    activations.SELU: Kernel("28ea815da488165c", lambda layer: ("elu", layer.ALPHA, layer.SCALE)),
-    activations.GELU: Kernel("e10820ed542689c0", lambda layer: ("gelu",)),
-    activations.SiLU: Kernel("b9185b2cdce9bf3c", lambda layer: ("silu",)),
-    activations.Softplus: Kernel("1a09c9f825c02764", lambda layer: ("softplus",)),
-    activations.Softsign: Kernel("f896dd75e17a43a6", lambda layer: ("softsign",)),
-    activations.Identity: Kernel("6ce1eef9a080c827", lambda layer: ("identity",)),
+    Dense: Kernel("8b77d1f76fee3443", lambda layer: ("dense",)),
+    remedies.BatchNorm: Kernel("b198c4ebd9247c43", lambda layer: ("batch_norm", layer.momentum, layer.epsilon)),
+    remedies.Dropout: Kernel("46266eef0516dabb", lambda layer: ("dropout", layer.rate)),
+    remedies.Residual: Kernel("901bffd2bd72266a", lambda layer: ("residual",)),
+    activations.Sigmoid: Kernel("dfbe749dc35bd4dc", lambda layer: ("centred_sigmoid" if layer.centred else "sigmoid",)),
+    activations.Tanh: Kernel("aead205167c86deb", lambda layer: ("tanh",)),
+    activations.ReLU: Kernel("0369d60369ed5936", lambda layer: ("relu",)),
+    activations.LeakyReLU: Kernel("5fc6dbcc1ab2d0c0", lambda layer: ("leaky_relu", layer.slope)),
+    activations.ELU: Kernel("311b901950268b17", lambda layer: ("elu", layer.alpha, 1.0)),
+    activations.SELU: Kernel("e757871c80421d9f", lambda layer: ("elu", layer.ALPHA, layer.SCALE)),
+    activations.GELU: Kernel("9929fd7a2e5c4079", lambda layer: ("gelu",)),
+    activations.SiLU: Kernel("49b3d8ab06adf4af", lambda layer: ("silu",)),
+    activations.Softplus: Kernel("3c2a736f508db34f", lambda layer: ("softplus",)),
+    activations.Softsign: Kernel("47dad131153e6f75", lambda layer: ("softsign",)),
+    activations.Identity: Kernel("cc77e13fea8fa7e8", lambda layer: ("identity",)),
 }
 LOSSES: dict[type, Kernel] = {
-    losses.BinaryCrossEntropy: Kernel("c3dcc75209db08f7", lambda loss: ("binary_cross_entropy",)),
-    losses.SoftmaxCrossEntropy: Kernel("f20e248bbe3121a0", lambda loss: ("softmax_cross_entropy",)),
+    losses.BinaryCrossEntropy: Kernel("6fdd8677c1fd18fb", lambda loss: ("binary_cross_entropy",)),
+    losses.SoftmaxCrossEntropy: Kernel("45e28b78c3f0265c", lambda loss: ("softmax_cross_entropy",)),
     losses.SquaredError: Kernel(
-        "2f94d7ad5fbfefa5", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
+        "e2a8308bac808b7d", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
     ),
 }
 OPTIMIZERS: dict[type, Kernel] = {
-    optimizers.SGD: Kernel("d03c054d1cf8803d", lambda o: ("sgd", o.momentum, o.nesterov)),
-    optimizers.RMSProp: Kernel("2311cda78ffe2d6f", lambda o: ("rmsprop", o.decay, o.epsilon)),
-    optimizers.Adam: Kernel("06afc44020e31cd3", lambda o: ("adam", o.beta1, o.beta2, o.epsilon, o.epsilon_hat)),
+    optimizers.SGD: Kernel("2d39e57e4a7c56c2", lambda o: ("sgd", o.momentum, o.nesterov)),
+    optimizers.RMSProp: Kernel("898499bcd101e6c4", lambda o: ("rmsprop", o.decay, o.epsilon)),
+    optimizers.Adam: Kernel("1318834160523321", lambda o: ("adam", o.beta1, o.beta2, o.epsilon, o.epsilon_hat)),
     optimizers.AdamW: Kernel(
-        "b31c3e8cd8b27e39", lambda o: ("adamw", o.beta1, o.beta2, o.epsilon, o.epsilon_hat, o.weight_decay)
+        "7526a4a509e44554", lambda o: ("adamw", o.beta1, o.beta2, o.epsilon, o.epsilon_hat, o.weight_decay)
     ),
 }
 AROUND: dict[type, Kernel] = {  # what calls them
-    Network: Kernel("eff83c44a99b0fe8", lambda network: ()),
+    Network: Kernel("5181ccb57b0c5f89", lambda network: ()),
     Penalties: Kernel("b0d590fb39c45ceb", lambda penalties: ()),
     Streams: Kernel("446f55480241aade", lambda streams: ()),
 }
@@ -101,12 +103,20 @@ def _why_unknown(part: Any, table: dict[type, Kernel]) -> str:
     kind = type(part)
     if kind not in table:
         return f"{part!r} has no compiled kernel"
-    replaced = [name for name in METHODS if name in vars(part)]
+    replaced = [name for name in _methods(kind) if name in vars(part)]
     if replaced:
         return f"{replaced[0]} of this {kind.__name__} has been replaced"
     if digest(kind) != table[kind].digest:
         return f"{kind.__name__} is not as its compiled kernel expects: a method reads otherwise"
-    return ""
+    return why_no_setting(part, table)
+
+
+def why_no_setting(part: Any, table: dict[type, Kernel]) -> str:
+    """Say which setting of a known part is no number, as kernels need it; empty if all are."""
+    settings = [value for value in table[type(part)].of(part) if not isinstance(value, str)]
+    settings += [part.learning_rate] if table is OPTIMIZERS else []
+    wrong = [value for value in settings if not isinstance(value, int | float | np.integer | np.floating | np.bool_)]
+    return f"{type(part).__name__} has a setting that is no number: {wrong[0]!r}" if wrong else ""
 
 
 def digest(kind: type) -> str:
@@ -114,15 +124,26 @@ def digest(kind: type) -> str:
 
     Comments, docstrings and annotations do not count. It is empty if a source cannot be read.
     """
-    trees = []
-    for base in kind.__mro__:
-        for name in METHODS:
-            method = vars(base).get(name)
-            if method is not None:
-                trees.append(f"{name}: {_tree(method)}")
-    return (
-        "" if any(tree.endswith(": ") for tree in trees) else hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
-    )
+    trees = [f"{name}: {_tree(method)}" for name, methods in _methods(kind).items() for method in methods]
+    if any(tree.endswith(": ") for tree in trees):
+        return ""
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
+
+
+def _methods(kind: type) -> dict[str, list[Any]]:
+    """Find the methods that a kernel stands for, and those that they call, each as every class in line defines it."""
+    found: dict[str, list[Any]] = {}
+    wanted = list(METHODS)
+    while wanted:
+        name = wanted.pop(0)
+        methods = [vars(base)[name] for base in kind.__mro__ if name in vars(base)]
+        if name in found or not methods:
+            continue
+        found[name] = methods
+        functions = [method for method in methods if isinstance(method, FunctionType)]
+        called = sorted({name for function in functions for name in function.__code__.co_names})
+        wanted += [n for n in called if any(isinstance(vars(base).get(n), FunctionType) for base in kind.__mro__)]
+    return found
 
 
 def _tree(function: Any, seen: frozenset[Any] = frozenset()) -> str:

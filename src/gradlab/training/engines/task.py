@@ -14,6 +14,7 @@ from gradlab.nn.network import Network
 from gradlab.nn.schedules import Schedule
 from gradlab.training.batches import Epoch
 from gradlab.training.divergence import DivergenceError
+from gradlab.training.engines.errors import EngineError
 from gradlab.training.penalties import Penalties
 from gradlab.training.recording import Record
 
@@ -65,7 +66,10 @@ class Task:
         """Return the learning rates of the batches `first`, … `last` − 1."""
         if self.schedule is None:
             return np.full(last - first, self.optimizer.learning_rate, np.float64)
-        return np.array([self.rate(epoch, batch) for batch in range(first, last)])
+        rates = np.array([self.rate(epoch, batch) for batch in range(first, last)], np.float64)
+        if rates.ndim != 1:
+            raise EngineError(f"engine: the compiled engine cannot go on: the schedule gives no number: {rates[0]!r}")
+        return rates
 
     def set_rate(self, epoch: Epoch, batch: int) -> None:
         """Give the optimizer the learning rate of a batch, if there is a schedule."""
