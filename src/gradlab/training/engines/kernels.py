@@ -89,7 +89,8 @@ def unknown(network: Network, loss: Any = None, optimizer: Any = None, penalties
     parts += [("loss", loss, LOSSES)] if loss is not None else []
     parts += [("optimizer", optimizer, OPTIMIZERS)] if optimizer is not None else []
     parts += [("penalties", penalties, AROUND)] if penalties is not None else []
-    return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table))), "")
+    digests = {kind: digest(kind) for kind in {type(part) for _, part, table in parts if type(part) in table}}
+    return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table, digests))), "")
 
 
 def _each(layers: Iterable[Layer], path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -99,14 +100,14 @@ def _each(layers: Iterable[Layer], path: str = "") -> Iterator[tuple[str, Layer]
             yield from _each(layer.layers, f"{path}{i}.")
 
 
-def _why_unknown(part: Any, table: dict[type, Kernel]) -> str:
+def _why_unknown(part: Any, table: dict[type, Kernel], digests: dict[type, str]) -> str:
     kind = type(part)
     if kind not in table:
         return f"{part!r} has no compiled kernel"
     replaced = [name for name in _methods(kind) if name in vars(part)]
     if replaced:
         return f"{replaced[0]} of this {kind.__name__} has been replaced"
-    if digest(kind) != table[kind].digest:
+    if digests[kind] != table[kind].digest:
         return f"{kind.__name__} is not as its compiled kernel expects: a method reads otherwise"
     return why_no_setting(part, table)
 
