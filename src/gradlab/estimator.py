@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -56,7 +56,6 @@ from gradlab.nn import (
 from gradlab.nn.activations import sigmoid
 from gradlab.nn.checks import lookup
 from gradlab.nn.losses import softmax
-from gradlab.nn.network import ROWS_AT_ONCE
 from gradlab.training import DivergenceError, EngineError, Step, predict, train
 from gradlab.training.stopping import Best
 
@@ -1105,8 +1104,6 @@ def _rows(X: Any, rows: slice) -> np.ndarray:
 def _logits(network: Network, X: Any, engine: str) -> np.ndarray:
     """Return the logits of all rows, a part at a time; by the layers where the compiled engine cannot run."""
     if isinstance(X, np.ndarray):
-        try:
+        with suppress(EngineError):
             return predict(network, X, engine=engine)
-        except EngineError:
-            return network.decision_function(X)
-    return np.concatenate([network.decision_function(_rows(X, rows)) for rows in gen_batches(X.shape[0], ROWS_AT_ONCE)])
+    return predict(network, X, engine="plain")

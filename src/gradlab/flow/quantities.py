@@ -4,7 +4,7 @@ activation."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import Activation
-from gradlab.nn.layers import Layer
 from gradlab.nn.network import ROWS_AT_ONCE, Network
+from gradlab.nn.wiring import numbered
 from gradlab.training.passes import LayerPass, in_a_row, lay_open, part_of, root_mean_square
 from gradlab.training.recording import QUANTITIES as OF_WEIGHTS
 from gradlab.training.recording import Moment
@@ -43,7 +43,7 @@ class Activations:
     """
 
     def __init__(self, network: Network):
-        self.names = tuple(_places_of_activations(network.layers))
+        self.names = tuple(place for place, layer in numbered(network.layers) if isinstance(layer, Activation))
         if not self.names:
             raise ValueError(f"{network!r} has no activations that could be recorded: none of its layers is one")
         self._largest: dict[tuple[Any, ...], float] = {}
@@ -54,13 +54,6 @@ class Activations:
         if key not in self._largest:
             self._largest[key] = largest_slope(activation)
         return self._largest[key]
-
-
-def _places_of_activations(layers: Sequence[Layer], path: str = "") -> Iterator[str]:
-    for i, layer in enumerate(layers):
-        if isinstance(layer, Activation):
-            yield f"{path}{i}"
-        yield from _places_of_activations(layer.layers, f"{path}{i}.")
 
 
 def largest_slope(activation: Activation) -> float:

@@ -92,7 +92,7 @@ def lay_out(layers: Sequence[Part], shapes: str) -> tuple[tuple[Parameter, ...],
     """Place what every layer declares under `shapes` in one flat vector; return the places and its length."""
     places: list[Parameter] = []
     size = 0
-    for place, layer in _numbered(layers):
+    for place, layer in numbered(layers):
         for name, shape in getattr(layer, shapes)().items():
             end = size + int(np.prod(shape, dtype=np.int64))
             places.append(Parameter(f"{place}.{name}", layer, name, tuple(shape), slice(size, end)))
@@ -100,11 +100,11 @@ def lay_out(layers: Sequence[Part], shapes: str) -> tuple[tuple[Parameter, ...],
     return tuple(places), size
 
 
-def _numbered(layers: Iterable[Part], path: str = "") -> Iterator[tuple[str, Part]]:
+def numbered(layers: Iterable[Part], path: str = "") -> Iterator[tuple[str, Part]]:
     """Yield every layer with its place: ``"0"``, ``"1"``, … and ``"1.0"`` inside a container at 1."""
     for i, layer in enumerate(layers):
         yield f"{path}{i}", layer
-        yield from _numbered(layer.layers, f"{path}{i}.")
+        yield from numbered(layer.layers, f"{path}{i}.")
 
 
 def adopt(layers: Sequence[P]) -> tuple[P, ...]:

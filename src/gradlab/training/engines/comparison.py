@@ -18,6 +18,7 @@ import numpy as np
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.network import Network
 from gradlab.nn.remedies import BatchNorm, Residual
+from gradlab.nn.wiring import walk
 from gradlab.training.batches import Epoch
 from gradlab.training.engines.errors import EngineError
 from gradlab.training.engines.task import Task
@@ -49,8 +50,8 @@ def compare_step(
     """
     rows = epoch.rows(batch)
     targets, weights = epoch.wanted(rows)
-    for layer in network.layers:
-        _set_training(layer)
+    for layer in walk(network.layers):
+        layer.training = True
     with np.errstate(all="ignore"):
         _compare_forward(network.layers, task.network.layers, tape, "")
         gradient = task.loss.gradient(tape[-1], targets, weights)
@@ -66,12 +67,6 @@ def compare_step(
         _check(repr(optimizer), "update", task.network.params, network.params, terms, before.shape[-1])
 
 
-def _set_training(layer: Layer) -> None:
-    layer.training = True
-    for inner in layer.layers:
-        _set_training(inner)
-
-
 def _compare_forward(layers: Sequence[Layer], own: Sequence[Layer], tape: Sequence[np.ndarray], path: str) -> None:
     """Compare what each layer gives; `own` are those of the network that was trained."""
     for i, (layer, trained) in enumerate(zip(layers, own, strict=True)):
@@ -85,7 +80,7 @@ def _compare_forward(layers: Sequence[Layer], own: Sequence[Layer], tape: Sequen
         if isinstance(layer, Dense):
             terms, n = np.abs(x) @ np.abs(layer.W) + np.abs(layer.b), layer.n_in + 1
         elif isinstance(layer, BatchNorm):
-            normalised, per_unit = _normalised(layer, x)
+            normalised, per_unit, _ = _normalised(layer, x)
             terms = np.abs(layer.gamma) * per_unit * (1.0 + np.abs(normalised)) + np.abs(layer.beta)
             n = x.shape[-2]
         else:
@@ -116,28 +111,25 @@ def _compare_backward(
             _check(name, "delta", dx, expected, np.abs(dy) @ np.abs(layer.W).mT, layer.n_out)
             continue
         if isinstance(layer, BatchNorm) and isinstance(trained, BatchNorm):
-            normalised, per_unit = _normalised(layer, x)
+            normalised, per_unit, spread = _normalised(layer, x)
             along = np.sum(np.abs(dy) * per_unit * (1.0 + np.abs(normalised)), axis=-2, keepdims=True)
             total = np.sum(np.abs(dy), axis=-2, keepdims=True)
             _check(name, "gradient of gamma", trained.dgamma, layer.dgamma, along, n)
             _check(name, "gradient of beta", trained.dbeta, layer.dbeta, total, n)
-            spread = np.sqrt(
-                np.mean((x - np.mean(x, axis=-2, keepdims=True)) ** 2, axis=-2, keepdims=True) + layer.epsilon
-            )
             terms = (np.abs(dy) + total / n + per_unit * along / n) * (1.0 + per_unit) * np.abs(layer.gamma) / spread
         else:
             terms = np.abs(dy) + np.abs(expected)
         _check(name, "delta", dx, expected, terms, n)
 
 
-def _normalised(layer: BatchNorm, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x̂ = (x − mean)/s, and the sum of its absolute terms, (abs(x) + abs(mean))/s.
+def _normalised(layer: BatchNorm, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x̂ = (x − mean)/s, the sum of its absolute terms, (abs(x) + abs(mean))/s, and s.
 
     A rounding of the mean moves x̂ by so much, and s, which is made of it too, x̂ times so much.
     """
     mean, variance = layer.moments(x)
     s = np.sqrt(variance + layer.epsilon)
-    return (x - mean) / s, (np.abs(x) + np.abs(mean)) / s
+    return (x - mean) / s, (np.abs(x) + np.abs(mean)) / s, s
 
 
 def _check(name: str, quantity: str, found: Any, expected: np.ndarray, terms: np.ndarray, n: int) -> None:

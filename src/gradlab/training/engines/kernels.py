@@ -10,7 +10,7 @@ import ast
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlab.nn import activations, losses, optimizers, remedies
-from gradlab.nn.layers import Dense, Layer
+from gradlab.nn.layers import Dense
 from gradlab.nn.network import Network
-from gradlab.nn.remedies import Residual
 from gradlab.nn.streams import Streams
+from gradlab.nn.wiring import numbered
 from gradlab.training.penalties import Penalties
 
 METHODS = ("forward", "backward", "derivative", "moments", "gradient", "sample_gradients", "step", "begin", "uniform")
@@ -84,20 +84,13 @@ AROUND: dict[type, Kernel] = {  # what calls them
 def unknown(network: Network, loss: Any = None, optimizer: Any = None, penalties: Any = None) -> str:
     """Name the first part that the compiled engine does not know, and why; empty if it knows all."""
     parts: list[tuple[str, Any, dict[type, Kernel]]] = [("network", network, AROUND)]
-    parts += [(f"layers[{place}]", layer, LAYERS) for place, layer in _each(network.layers)]
+    parts += [(f"layers[{place}]", layer, LAYERS) for place, layer in numbered(network.layers)]
     parts += [("network.streams", network.streams, AROUND)]
     parts += [("loss", loss, LOSSES)] if loss is not None else []
     parts += [("optimizer", optimizer, OPTIMIZERS)] if optimizer is not None else []
     parts += [("penalties", penalties, AROUND)] if penalties is not None else []
     digests = {kind: digest(kind) for kind in {type(part) for _, part, table in parts if type(part) in table}}
     return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table, digests))), "")
-
-
-def _each(layers: Iterable[Layer], path: str = "") -> Iterator[tuple[str, Layer]]:
-    for i, layer in enumerate(layers):
-        yield f"{path}{i}", layer
-        if type(layer) is Residual:
-            yield from _each(layer.layers, f"{path}{i}.")
 
 
 def _why_unknown(part: Any, table: dict[type, Kernel], digests: dict[type, str]) -> str:
