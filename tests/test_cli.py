@@ -174,14 +174,15 @@ def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
 
 
 def started(cwd, *arguments):
-    """Start a run, and wait until it has trained an epoch."""
+    """Start a run, or go on with one, and wait until it has trained epochs of its own."""
     command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log, writer = cwd / "runs/small/metrics.jsonl", cwd / "runs/small/.writer"
+    trained = log.read_bytes().count(b"\n") if log.exists() else 2
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline and process.poll() is None:
         ours = writer.exists() and writer.read_text() == str(process.pid)
-        if ours and log.exists() and log.read_bytes().count(b"\n") > 2:
+        if ours and log.exists() and log.read_bytes().count(b"\n") > trained:
             break
         time.sleep(0.02)
     return process
