@@ -212,17 +212,20 @@ def test_planted_import_is_found(module, source):
     [
         (
             "gradlab.nn.layers",
-            "import math, numpy as np\nfrom gradlab.nn.checks import real\nfrom .arrays import product",
+            "import math, numpy as np\nfrom gradlab.nn.checks import check_float\nfrom .arrays import product",
         ),
         ("gradlab.nn.activations", "def f():\n    from scipy.special import ndtr"),
         ("gradlab.flow.theory", "from scipy.special import ndtr\nfrom gradlab import nn"),
-        ("gradlab.training.loop", "from gradlab.nn.checks import whole\nfrom .state import State\nimport threading"),
+        (
+            "gradlab.training.loop",
+            "from gradlab.nn.checks import check_int\nfrom .state import State\nimport threading",
+        ),
         ("gradlab.training.engines.interpreter", "from numba import njit, types"),
         ("gradlab.training.engines.cache", "def f():\n    import numba\n    from . import interpreter"),
         ("gradlab.training.engines.compiled", "def f():\n    from threadpoolctl import ThreadpoolController"),
         ("gradlab.lab.runs", "from gradlab.training.engines import choose"),
         ("gradlab.flow.probes", "from gradlab.training.recording import Weights"),
-        ("gradlab.datasets", "from gradlab.nn.checks import whole\ndef f():\n    from sklearn import datasets"),
+        ("gradlab.datasets", "from gradlab.nn.checks import check_int\ndef f():\n    from sklearn import datasets"),
         ("gradlab.estimator", "from sklearn.base import BaseEstimator"),
         ("gradlab.lab.figures", "import matplotlib.pyplot as plt\nfrom gradlab import __version__"),
         ("gradlab.cli", "from gradlab.lab import runs\nimport typer"),

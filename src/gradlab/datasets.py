@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.nn.checks import lookup, not_one_of, real, whole
+from gradlab.nn.checks import check_float, check_int, lookup, not_one_of
 from gradlab.tables import Table, count_csv, read_csv
 
 
@@ -218,7 +218,7 @@ def _whole(least: int, most: int) -> Callable[[str, Any], int]:
     """Make a check for whole numbers from `least` to `most`."""
 
     def check(key: str, value: Any) -> int:
-        if whole(key, value, least) > most:
+        if check_int(key, value, least) > most:
             raise ValueError(f"{key}: {value!r} is not a whole number of at most {most}")
         return int(value)
 
@@ -227,7 +227,7 @@ def _whole(least: int, most: int) -> Callable[[str, Any], int]:
 
 def _spread(key: str, value: Any) -> float:
     """Check a standard deviation or a distance."""
-    return real(key, value, 0.0, 1e6)
+    return check_float(key, value, 0.0, 1e6)
 
 
 def _fraction(key: str, value: Any) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from gradlab.check.differences import Difference, Gradient
 from gradlab.check.mistakes import Suspect, of_any_array, of_paths, rounded
 from gradlab.check.target import MOST_TAKEN_APART, SAME, Subject, broken
-from gradlab.nn.checks import real, whole
+from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.layers import Layer
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
@@ -148,7 +148,7 @@ def check_gradients(
     >>> print(check_gradients(Sigmoid()))  # doctest: +ELLIPSIS
     gradients right: worst relative error ... (15 entries compared, 0 left out at kinks)
     """
-    tolerance, max_entries = real("tolerance", tolerance, 0.0, above=True), whole("max_entries", max_entries)
+    tolerance, max_entries = check_float("tolerance", tolerance, 0.0, above=True), check_int("max_entries", max_entries)
     rng = np.random.default_rng(seed)
     gradients: Iterator[Gradient | _Fault] = iter(())
     if isinstance(subject, Loss):

@@ -38,10 +38,10 @@ def check(
 
 def _positive(option: str, value: float) -> float:
     from gradlab.learn.apart import UnusableFileError
-    from gradlab.nn.checks import real
+    from gradlab.nn.checks import check_float
 
     try:
-        return real(option, value, 0.0, 3600.0, above=True)
+        return check_float(option, value, 0.0, 3600.0, above=True)
     except ValueError as error:
         raise UnusableFileError(str(error)) from None
 

@@ -123,9 +123,9 @@ def _next_step(
 
     from gradlab.lab.config import ConfigError, config_of, load_config
     from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule
-    from gradlab.nn.checks import whole
+    from gradlab.nn.checks import check_int
 
-    whole("--step", index, 0)
+    check_int("--step", index, 0)
     if config is None:
         on_data = [override for override in overrides if override.strip().startswith("data")]
         if on_data:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradlab.flow.probes import FlowRecorder
 from gradlab.nn.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softsign, Tanh
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from gradlab.nn.network import Network
@@ -177,7 +177,7 @@ class _Case:
                 known = "Dense, activations, BatchNorm, Dropout, Residual"
                 raise ValueError(f"network: {layer!r} is not among the layers that can be looked into: {known}")
         self.hidden = [layer for layer in walk(network.layers) if isinstance(layer, Dense)][:-1]
-        self.network, self.seed = network, whole("seed", seed, 0)
+        self.network, self.seed = network, check_int("seed", seed, 0)
         self.x, y = np.asarray(x, network.dtype), np.asarray(y, network.dtype)
         if self.x.ndim != 2 or not len(self.x) or not np.isfinite(self.x).all():
             raise ValueError(f"x: an array of shape {self.x.shape} is not (samples, features) of finite numbers")
@@ -192,8 +192,8 @@ class _Case:
             raise ValueError(f"y: {self.y.shape[1]} targets a sample for a network with {k} output(s)")
         self.loss = loss or (BinaryCrossEntropy() if k == 1 else SoftmaxCrossEntropy())
         self.optimizer = SGD(0.1) if optimizer is None else optimizer
-        self.batch_size = min(whole("batch_size", batch_size), len(self.x))
-        self.epochs = max(1, round(whole("moment", moment) * self.batch_size / len(self.x)))
+        self.batch_size = min(check_int("batch_size", batch_size), len(self.x))
+        self.epochs = max(1, round(check_int("moment", moment) * self.batch_size / len(self.x)))
         self.labels = self.y.argmax(axis=1) if k > 1 else self.y[:, 0] > (self.y.min() + self.y.max()) / 2.0
         self.bends = any(isinstance(layer, Activation) for layer in walk(network.layers))
         self.bounded = any(isinstance(layer, Sigmoid | Tanh | Softsign) for layer in walk(network.layers))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradlab.nn.checks import real, whole
+from gradlab.nn.checks import check_float, check_int
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def bootstrap_interval(
     """
     values, confidence = np.sort(_one_a_seed("values", values)), _between_0_and_1(confidence)
     alpha, n = 1.0 - confidence, values.size
-    resamples = whole("resamples", resamples, math.ceil(2.0 / alpha - 1e-9))
-    rng = np.random.default_rng(whole("seed", seed, 0))
+    resamples = check_int("resamples", resamples, math.ceil(2.0 / alpha - 1e-9))
+    rng = np.random.default_rng(check_int("seed", seed, 0))
     with np.errstate(invalid="ignore"):
         estimate = statistic(values[np.newaxis], axis=-1)
     if np.shape(estimate) != (1,):
@@ -227,7 +227,7 @@ def share_interval(successes: int, n: int, confidence: float = 0.95) -> Interval
     >>> print(share_interval(8, 10))
     0.8 [0.4439, 0.9748] (95 %, 10 seeds)
     """
-    n, k, confidence = whole("n", n), whole("successes", successes, 0), _between_0_and_1(confidence)
+    n, k, confidence = check_int("n", n), check_int("successes", successes, 0), _between_0_and_1(confidence)
     if k > n:
         raise ValueError(f"successes: {k} are more than the n = {n} seeds")
     from scipy.special import betaincinv
@@ -445,7 +445,7 @@ def _one_a_seed(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def _between_0_and_1(confidence: float) -> float:
-    if not 0.0 < real("confidence", confidence) < 1.0:
+    if not 0.0 < check_float("confidence", confidence) < 1.0:
         raise ValueError(f"confidence: {confidence!r} is not between 0 and 1")
     return float(confidence)
 

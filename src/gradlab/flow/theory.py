@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from gradlab.nn.activations import ACTIVATIONS, Activation
-from gradlab.nn.checks import lookup, real, whole
+from gradlab.nn.checks import check_float, check_int, lookup
 
 TOLERANCE = 1e-13  # of the integral over one panel, relative to the whole
 ROUNDING = 1e-14  # what two floats that are equal in theory may differ by, relatively
@@ -244,7 +244,7 @@ def predicted_decay(
         For an unknown activation or a number out of its range.
     """
     moments, gain, bias_std = _Moments(activation), _gain(gain), _bias_std(bias_std)
-    depth, q = whole("depth", depth), _variance("q0", q0)
+    depth, q = check_int("depth", depth), _variance("q0", q0)
     factors = np.empty(depth)
     for layer in range(depth):
         factors[layer] = math.sqrt(_chi(moments, q, gain))
@@ -253,15 +253,15 @@ def predicted_decay(
 
 
 def _gain(value: float) -> float:
-    return real("gain", value, 0.0, above=True)
+    return check_float("gain", value, 0.0, above=True)
 
 
 def _bias_std(value: float) -> float:
-    return real("bias_std", value, 0.0)
+    return check_float("bias_std", value, 0.0)
 
 
 def _variance(name: str, value: float) -> float:
-    return math.inf if value == math.inf else real(name, value, 0.0)
+    return math.inf if value == math.inf else check_float(name, value, 0.0)
 
 
 def _next(moments: _Moments, q: float, gain: float, bias_std: float) -> float:

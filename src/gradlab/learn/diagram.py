@@ -14,7 +14,7 @@ from gradlab.learn.formulas import show_number
 from gradlab.learn.rules import function_of
 from gradlab.learn.step import WorkedStep, acts_unit_by_unit
 from gradlab.nn.activations import Activation
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
@@ -102,7 +102,7 @@ def diagram(
     step = WorkedStep(network, loss, x, y, samples)
     if sample is None:
         return Diagram(draw(step))
-    if whole("sample", sample, 0) not in step.rows:
+    if check_int("sample", sample, 0) not in step.rows:
         raise ValueError(f"sample: {sample} is not in the batch, which has {len(step.rows)} rows of x")
     return Diagram(draw(step, step.rows.index(sample)))
 

@@ -12,7 +12,7 @@ from gradlab.check.differences import SMALLER, STEP, Gradient
 from gradlab.learn.explanation import Line
 from gradlab.learn.formulas import Formula, Symbol, named
 from gradlab.nn.activations import Activation
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network, forward
@@ -202,7 +202,7 @@ def _rows(samples: Sequence[int] | None, n: int) -> list[int]:
     """Return the rows of the batch; raise ValueError for one that there is not, or that is named twice."""
     if samples is None:
         return list(range(n))
-    rows = [whole(f"samples[{i}]", s, 0) for i, s in enumerate(samples)]
+    rows = [check_int(f"samples[{i}]", s, 0) for i, s in enumerate(samples)]
     if not rows:
         raise ValueError("samples: name at least one")
     for i, row in enumerate(rows):

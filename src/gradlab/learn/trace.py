@@ -26,7 +26,7 @@ from gradlab.learn.rules import (
 )
 from gradlab.learn.step import WorkedStep
 from gradlab.learn.updates import update
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import SGD, Optimizer
@@ -126,7 +126,7 @@ def _in_float64(optimizer: Optimizer) -> Optimizer:
 
 def check_precision(precision: int) -> None:
     """Raise ValueError unless it is a number of digits that a float64 has."""
-    if whole("precision", precision) > 17:
+    if check_int("precision", precision) > 17:
         raise ValueError(f"precision: {precision!r} is more than the 17 digits that a float64 has")
 
 

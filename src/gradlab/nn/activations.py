@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradlab.nn.checks import flag, real
+from gradlab.nn.checks import check_flag, check_float
 from gradlab.nn.layers import Layer
 
 
@@ -59,7 +59,7 @@ class Sigmoid(Activation):
     """
 
     def __init__(self, centred: bool = False):
-        self.centred = flag("Sigmoid: centred", centred)
+        self.centred = check_flag("Sigmoid: centred", centred)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Compute y = σ(x), or σ(x) − ½ = ½·tanh(x/2), which keeps all its digits near 0."""
@@ -107,7 +107,7 @@ class LeakyReLU(Activation):
     weight_init = "he_normal"
 
     def __init__(self, slope: float = 0.01):
-        self.slope = real("LeakyReLU: slope", slope, 0.0, 1.0)
+        self.slope = check_float("LeakyReLU: slope", slope, 0.0, 1.0)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(x, self.slope * x)
@@ -123,7 +123,7 @@ class ELU(Activation):
     weight_init = "he_normal"
 
     def __init__(self, alpha: float = 1.0):
-        self.alpha = real("ELU: alpha", alpha, 0.0)
+        self.alpha = check_float("ELU: alpha", alpha, 0.0)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Compute y = max(x, 0) + alpha·(e^min(x, 0) − 1): one of the two terms is 0."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gradlab.nn.activations import ACTIVATIONS, Activation
-from gradlab.nn.checks import lookup, real, whole
+from gradlab.nn.checks import check_float, check_int, lookup
 from gradlab.nn.initializers import Initializer
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
@@ -57,12 +57,12 @@ def mlp(
     """
     if len(widths) < 2:
         raise ValueError(f"widths: {widths!r} needs at least two entries: features in and outputs")
-    sizes = [whole(f"widths[{i}]", width) for i, width in enumerate(widths)]
+    sizes = [check_int(f"widths[{i}]", width) for i, width in enumerate(widths)]
     depth = len(sizes) - 2
     each = list(activation) if isinstance(activation, list | tuple) else [activation] * depth
     if len(each) != depth:
         raise ValueError(f"activation: {len(each)} of them for {depth} hidden layers; give one, or one a hidden layer")
-    dropout = real("dropout", dropout, 0.0, 1.0)
+    dropout = check_float("dropout", dropout, 0.0, 1.0)
     layers: list[Layer] = []
     for n_in, n_out, choice in zip(sizes[:-2], sizes[1:-1], each, strict=True):
         act = choice if isinstance(choice, Activation) else lookup("activation", choice, ACTIVATIONS)()

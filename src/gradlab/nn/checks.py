@@ -10,14 +10,16 @@ import numpy as np
 T = TypeVar("T")
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
+def check_int(name: str, value: Any, least: int = 1) -> int:
     """Return `value` as an int of at least `least`; raise ValueError naming `name` otherwise."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name}: {value!r} is not a whole number of at least {least}")
     return int(value)
 
 
-def real(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> float:
+def check_float(
+    name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False
+) -> float:
     """Return `value` as a finite float in [least, most] (``above``: without `least` itself); ValueError otherwise."""
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
     if not is_number or not abs(value) < math.inf or not least <= value <= most or (above and value == least):
@@ -27,7 +29,7 @@ def real(name: str, value: Any, least: float = -math.inf, most: float = math.inf
     return float(value)
 
 
-def flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; raise ValueError naming `name` if it is neither True nor False."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name}: {value!r} is neither True nor False")

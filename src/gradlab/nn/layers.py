@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gradlab.nn.checks import real, whole
+from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.initializers import Initializer, get_initializer
 from gradlab.nn.wiring import Part, stand_alone
 
@@ -67,9 +67,9 @@ class Dense(Layer):
         bias_init: str | Initializer = "zeros",
         gain: float = 1.0,
     ):
-        self.n_in, self.n_out = whole("Dense: n_in", n_in), whole("Dense: n_out", n_out)
+        self.n_in, self.n_out = check_int("Dense: n_in", n_in), check_int("Dense: n_out", n_out)
         self.weight_init, self.bias_init = get_initializer(weight_init), get_initializer(bias_init, "bias_init")
-        self.gain = real("Dense: gain", gain, 0.0, above=True)
+        self.gain = check_float("Dense: gain", gain, 0.0, above=True)
         stand_alone(self)
 
     def forward(self, x: np.ndarray) -> np.ndarray:

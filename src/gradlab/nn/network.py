@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import sigmoid
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Layer
 from gradlab.nn.losses import softmax
 from gradlab.nn.streams import Streams
@@ -84,7 +84,7 @@ class Network:
         if self.dtype not in (np.float64, np.float32):
             raise ValueError(f"dtype: {self.dtype} is not one of float64, float32")
         one = not isinstance(seed, Iterable)
-        self.seeds = tuple(whole("seed", s, 0) for s in ([seed] if one else seed))  # type: ignore[union-attr]
+        self.seeds = tuple(check_int("seed", s, 0) for s in ([seed] if one else seed))  # type: ignore[union-attr]
         if not self.seeds:
             raise ValueError("seed: an empty sequence makes no replicas; give at least one seed")
         self.replicas: tuple[int, ...] = () if one else (len(self.seeds),)

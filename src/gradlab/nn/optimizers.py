@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from gradlab.nn.checks import real
+from gradlab.nn.checks import check_float
 
 
 class Optimizer(ABC):
@@ -32,7 +32,7 @@ class Optimizer(ABC):
     averages: tuple[str, ...]
 
     def __init__(self, learning_rate: float):
-        self.learning_rate = real(f"{type(self).__name__}: learning_rate", learning_rate, 0.0, above=True)
+        self.learning_rate = check_float(f"{type(self).__name__}: learning_rate", learning_rate, 0.0, above=True)
         self.t = 0
 
     @abstractmethod
@@ -109,7 +109,7 @@ class SGD(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
         super().__init__(learning_rate)
-        self.momentum = real("SGD: momentum", momentum, 0.0, 1.0)
+        self.momentum = check_float("SGD: momentum", momentum, 0.0, 1.0)
         self.nesterov = bool(nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -147,7 +147,7 @@ class RMSProp(Optimizer):
     def __init__(self, learning_rate: float = 0.001, decay: float = 0.9, epsilon: float = 1e-8):
         super().__init__(learning_rate)
         self.decay = _share("RMSProp: decay", decay)
-        self.epsilon = real("RMSProp: epsilon", epsilon, 0.0, above=True)
+        self.epsilon = check_float("RMSProp: epsilon", epsilon, 0.0, above=True)
 
     def step(self, params: np.ndarray, grads: np.ndarray) -> None:
         self.begin(params, grads)
@@ -194,7 +194,7 @@ class Adam(Optimizer):
         self.epsilon_hat = bool(epsilon_hat)
         self.beta1 = _share(f"{type(self).__name__}: beta1", beta1)
         self.beta2 = _share(f"{type(self).__name__}: beta2", beta2)
-        self.epsilon = real(f"{type(self).__name__}: epsilon", epsilon, 0.0, above=True)
+        self.epsilon = check_float(f"{type(self).__name__}: epsilon", epsilon, 0.0, above=True)
 
     def step(self, params: np.ndarray, grads: np.ndarray) -> None:
         self.begin(params, grads)
@@ -229,7 +229,7 @@ class AdamW(Adam):
         mask: np.ndarray | None = None,
     ):
         super().__init__(learning_rate, beta1, beta2, epsilon)
-        self.weight_decay = real("AdamW: weight_decay", weight_decay, 0.0)
+        self.weight_decay = check_float("AdamW: weight_decay", weight_decay, 0.0)
         self.mask = mask
 
     def step(self, params: np.ndarray, grads: np.ndarray) -> None:
@@ -248,7 +248,7 @@ class AdamW(Adam):
 
 def _share(name: str, value: float) -> float:
     """Return a float in [0, 1)."""
-    value = real(name, value, 0.0, 1.0)
+    value = check_float(name, value, 0.0, 1.0)
     if value == 1.0:
         raise ValueError(f"{name}: 1 never takes in anything new; it must be below 1")
     return value

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradlab.nn.activations import ACTIVATIONS, Activation
 from gradlab.nn.arrays import as_floats
-from gradlab.nn.checks import flag, lookup, real, whole
+from gradlab.nn.checks import check_flag, check_float, check_int, lookup
 from gradlab.nn.initializers import Initializer, get_initializer
 from gradlab.nn.layers import Layer
 from gradlab.nn.wiring import stand_alone
@@ -79,8 +79,8 @@ class Recurrent(Layer):
         recurrent_gain: float | None = None,
         sequence: bool = False,
     ):
-        self.features = whole("Recurrent: n_in", n_in)
-        self.n_out = whole("Recurrent: n_out", n_out)
+        self.features = check_int("Recurrent: n_in", n_in)
+        self.n_out = check_int("Recurrent: n_out", n_out)
         if not isinstance(activation, Activation):
             activation = lookup("activation", activation, ACTIVATIONS)()
         if activation.parameter_shapes() or activation.state_shapes():
@@ -89,11 +89,11 @@ class Recurrent(Layer):
         self.weight_init = get_initializer(weight_init)
         self.recurrent_init = get_initializer(recurrent_init, "recurrent_init")
         self.bias_init = get_initializer(bias_init, "bias_init")
-        self.gain = real("Recurrent: gain", gain, 0.0, above=True)
+        self.gain = check_float("Recurrent: gain", gain, 0.0, above=True)
         self.recurrent_gain = self.gain
         if recurrent_gain is not None:
-            self.recurrent_gain = real("Recurrent: recurrent_gain", recurrent_gain, 0.0, above=True)
-        self.sequence = flag("Recurrent: sequence", sequence)
+            self.recurrent_gain = check_float("Recurrent: recurrent_gain", recurrent_gain, 0.0, above=True)
+        self.sequence = check_flag("Recurrent: sequence", sequence)
         stand_alone(self)
 
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:

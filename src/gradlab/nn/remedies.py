@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradlab.nn.arrays import as_floats
-from gradlab.nn.checks import real, whole
+from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.layers import Layer
 from gradlab.nn.network import backward, forward
 from gradlab.nn.wiring import stand_alone
@@ -46,9 +46,9 @@ class BatchNorm(Layer):
     running_variance: np.ndarray
 
     def __init__(self, n: int, momentum: float = 0.1, epsilon: float = 1e-5):
-        self.n_in = whole("BatchNorm: n", n)
-        self.momentum = real("BatchNorm: momentum", momentum, 0.0, 1.0, above=True)
-        self.epsilon = real("BatchNorm: epsilon", epsilon, 0.0, above=True)
+        self.n_in = check_int("BatchNorm: n", n)
+        self.momentum = check_float("BatchNorm: momentum", momentum, 0.0, 1.0, above=True)
+        self.epsilon = check_float("BatchNorm: epsilon", epsilon, 0.0, above=True)
         stand_alone(self)
 
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -125,7 +125,7 @@ class Dropout(Layer):
     mask: np.ndarray
 
     def __init__(self, rate: float):
-        self.rate = real("Dropout: rate", rate, 0.0, 1.0)
+        self.rate = check_float("Dropout: rate", rate, 0.0, 1.0)
         if self.rate == 1.0:
             raise ValueError("Dropout: rate: 1 would zero everything; it must be below 1")
         self.mask = np.empty(0)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from gradlab.nn.checks import real
+from gradlab.nn.checks import check_float
 
 Schedule = Callable[[float], float]
 
@@ -15,19 +15,22 @@ def constant() -> Schedule:
 
 def step(every: float, factor: float = 0.1) -> Schedule:
     """Multiply it by `factor` after each `every` epochs."""
-    every, factor = real("step: every", every, 0.0, above=True), real("step: factor", factor, 0.0, above=True)
+    every, factor = (
+        check_float("step: every", every, 0.0, above=True),
+        check_float("step: factor", factor, 0.0, above=True),
+    )
     return lambda time: factor ** (time // every)
 
 
 def exponential(factor: float) -> Schedule:
     """Multiply it by `factor` in each epoch, smoothly."""
-    factor = real("exponential: factor", factor, 0.0, above=True)
+    factor = check_float("exponential: factor", factor, 0.0, above=True)
     return lambda time: factor**time
 
 
 def cosine(epochs: float, floor: float = 0.0) -> Schedule:
     """Lower it along half a cosine, from 1 to `floor` after `epochs` (Loshchilov & Hutter 2017, eq. 5)."""
-    epochs, floor = real("cosine: epochs", epochs, 0.0, above=True), real("cosine: floor", floor, 0.0)
+    epochs, floor = check_float("cosine: epochs", epochs, 0.0, above=True), check_float("cosine: floor", floor, 0.0)
     return lambda time: floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(time / epochs, 1.0)))
 
 
@@ -36,5 +39,5 @@ def warm_up(schedule: Schedule, epochs: float) -> Schedule:
 
     The schedule's own time runs from the start: warming up does not delay it.
     """
-    epochs = real("warm_up: epochs", epochs, 0.0)
+    epochs = check_float("warm_up: epochs", epochs, 0.0)
     return lambda time: schedule(time) * (min(time / epochs, 1.0) if epochs else 1.0)

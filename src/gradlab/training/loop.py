@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.nn.checks import whole
+from gradlab.nn.checks import check_int
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
@@ -188,9 +188,9 @@ def train(
         When a number of a step is no longer finite.
     """
     _check_parts(network, loss, optimizer, schedule)
-    epochs, each = whole("epochs", epochs), check_every(each, "each")
+    epochs, each = check_int("epochs", epochs), check_every(each, "each")
     x, y, weights = check_data(network, loss, x, y, weights)
-    batch_size = min(whole("batch_size", batch_size), x.shape[-2])
+    batch_size = min(check_int("batch_size", batch_size), x.shape[-2])
     rows = Rows(x, y, weights, batch_size, network.replicas, Streams(_generators(seed, network)), shuffle)
     penalties = Penalties(l1, l2, alpha, clip_norm)
     task = engines.Task(network, loss, optimizer, penalties, schedule, Record(network, record, record_every), rows.n)
@@ -276,4 +276,4 @@ def _generators(seed: int | Sequence[int], network: Network) -> list[np.random.G
     seeds = list(seed) if isinstance(seed, Iterable) else [seed] * len(network.seeds)
     if len(seeds) != len(network.seeds):
         raise ValueError(f"seed: {len(seeds)} seeds for {len(network.seeds)} replicas")
-    return [np.random.default_rng([whole("seed", s, 0), own]) for s, own in zip(seeds, network.seeds, strict=True)]
+    return [np.random.default_rng([check_int("seed", s, 0), own]) for s, own in zip(seeds, network.seeds, strict=True)]

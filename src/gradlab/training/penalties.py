@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradlab.nn.arrays import norm
-from gradlab.nn.checks import real
+from gradlab.nn.checks import check_float
 from gradlab.nn.network import Network
 
 
@@ -24,8 +24,12 @@ class Penalties:
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, alpha: float = 0.0, clip_norm: float = 0.0):
-        self.l1, self.l2, self.alpha = real("l1", l1, 0.0), real("l2", l2, 0.0), real("alpha", alpha, 0.0)
-        self.clip_norm = real("clip_norm", clip_norm, 0.0)
+        self.l1, self.l2, self.alpha = (
+            check_float("l1", l1, 0.0),
+            check_float("l2", l2, 0.0),
+            check_float("alpha", alpha, 0.0),
+        )
+        self.clip_norm = check_float("clip_norm", clip_norm, 0.0)
 
     def gradient(self, network: Network, weights: int | np.ndarray) -> np.ndarray:
         """Compute g + l1·sign(W) + (l2 + alpha/Σw)·W, times clip_norm/norm where its norm is larger than clip_norm.

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gradlab.nn.arrays import norm
-from gradlab.nn.checks import lookup, whole
+from gradlab.nn.checks import check_int, lookup
 from gradlab.nn.network import Network
 from gradlab.nn.wiring import Parameter
 from gradlab.training.passes import LayerPass, in_a_row, lay_open, part_of, root_mean_square
@@ -153,7 +153,7 @@ def check_every(every: str | int, name: str = "every") -> str | int:
         if every not in ("step", "epoch"):
             raise ValueError(f"{name}: {every!r} is not 'step', 'epoch' or a whole number of at least 1")
         return 1 if every == "step" else every
-    return whole(name, every)
+    return check_int(name, every)
 
 
 def is_recorded(every: str | int, index: int, ends_epoch: bool) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.nn.checks import real, whole
+from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.network import Network
 from gradlab.training.loop import Step
 from gradlab.training.state import Shapes, State, check_state
@@ -62,10 +62,10 @@ def early_stopping(
     ------
     Step
     """
-    patience = whole("patience", patience)
+    patience = check_int("patience", patience)
     if start is not None and np.all(start.get("best.waited", 0) >= patience):
         raise ValueError(f"start: {patience} epochs had gone by without a better score: nothing is left to go on with")
-    return _watch(steps, score, patience, real("min_delta", min_delta, 0.0), start)
+    return _watch(steps, score, patience, check_float("min_delta", min_delta, 0.0), start)
 
 
 def stopping_shapes(network: Network) -> Shapes:

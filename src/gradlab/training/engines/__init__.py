@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.nn.checks import not_one_of, whole
+from gradlab.nn.checks import check_int, not_one_of
 from gradlab.nn.losses import Loss, SoftmaxCrossEntropy
 from gradlab.nn.network import ROWS_AT_ONCE, Network
 from gradlab.training.engines.errors import EngineError
@@ -102,7 +102,7 @@ def start(name: str, task: Task, x: Any, epochs: int, batch_size: int, threads: 
         Most threads of the compiled engine; all cores, unless given.
     """
     if threads is not None:
-        threads = whole("threads", threads)
+        threads = check_int("threads", threads)
     work = float(task.network.params.shape[-1]) * task.n * epochs
     sparse = not isinstance(x, np.ndarray)
     chosen = choose(name, task.network, task.loss, task.optimizer, task.penalties, sparse=sparse, work=work)
@@ -134,7 +134,7 @@ def predict(network: Network, x: Any, *, engine: str = "auto", threads: int | No
     x = x if sparse else network.samples(x)
     work = float(network.params.shape[-1]) * x.shape[-2]
     if threads is not None:
-        threads = whole("threads", threads)
+        threads = check_int("threads", threads)
     if choose(engine, network, sparse=sparse, work=work) == "plain" or x.shape[-2] == 0:
         if not sparse:
             return network.decision_function(x)
