@@ -21,7 +21,7 @@ import numpy as np
 from frame import LEGEND_OF_BANDS, Numbers, Report, array, main
 
 from gradlab.flow import Interval, mean_field, mean_interval
-from gradlab.nn import Adam, BinaryCrossEntropy, Dense, Network, Recurrent, Sigmoid
+from gradlab.nn import Adam, BinaryCrossEntropy, CentredSigmoid, Dense, Network, Recurrent
 from gradlab.training import train
 
 DEFAULT, *LONG = NAMES = ("σ", "σ − ½, 4·orthogonal", "tanh, orthogonal", "ReLU, identity")
@@ -32,7 +32,7 @@ def recurrence(name: str, width: int) -> Recurrent:
     if name == DEFAULT:
         return Recurrent(1, width, "sigmoid", recurrent_init="glorot_normal")
     if name.startswith("σ"):
-        return Recurrent(1, width, Sigmoid(centred=True), recurrent_init="orthogonal", recurrent_gain=4.0)
+        return Recurrent(1, width, CentredSigmoid(), recurrent_init="orthogonal", recurrent_gain=4.0)
     if name.startswith("tanh"):
         return Recurrent(1, width, "tanh", recurrent_init="orthogonal")
     return Recurrent(1, width, "relu", recurrent_init="identity")

@@ -23,7 +23,7 @@ from trained import BATCH, accuracies, best, over_rates, widths
 
 from gradlab.datasets import Dataset, load
 from gradlab.flow import critical_gain, mean_field, mean_interval
-from gradlab.nn import SGD, Adam, Layer, Network, Sigmoid, SquaredError, mlp
+from gradlab.nn import SGD, Adam, CentredSigmoid, Layer, Network, Sigmoid, SquaredError, mlp
 
 DEPTH, EPOCHS = 6, 60
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -48,7 +48,7 @@ def experiment(report: Report, quick: bool) -> None:
     circles = load("circles")
     seeds, rates = (4, (0.1, 1.0)) if quick else (10, RATES)
     whole = "BatchNorm with all points' statistics"
-    critical, centred = critical_gain("sigmoid"), Sigmoid(centred=True)
+    critical, centred = critical_gain("sigmoid"), CentredSigmoid()
     remedies = {
         "nothing": {"layers": layers()},
         "gain 4": {"layers": layers(gain=4.0)},

@@ -20,14 +20,14 @@ import numpy as np
 from frame import Numbers, Report, array, main
 
 from gradlab.flow import Interval, mean_interval
-from gradlab.nn import SGD, Activation, Network, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh, mlp
+from gradlab.nn import SGD, Activation, CentredSigmoid, Network, ReLU, Sigmoid, SoftmaxCrossEntropy, Tanh, mlp
 from gradlab.training import DivergenceError, train
 
 WIDTH = 64
 LOSS, TARGET = SoftmaxCrossEntropy(), 0.1
 BUDGET = 12_000  # steps
 ONE_RATE, NOISY_RATE = 0.1, 0.4
-ACTIVATIONS = {"σ": Sigmoid(), "σ − ½": Sigmoid(centred=True), "tanh": Tanh(), "ReLU": ReLU()}
+ACTIVATIONS = {"σ": Sigmoid(), "σ − ½": CentredSigmoid(), "tanh": Tanh(), "ReLU": ReLU()}
 PAIRS = {"centring": ("σ", "σ − ½"), "scale": ("σ − ½", "tanh")}
 
 

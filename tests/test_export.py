@@ -83,7 +83,7 @@ def test_what_was_brought_over_goes_on_learning(task):
     [
         ({"activation": "gelu"}, "one activation for all layers, of logistic, tanh, relu, identity; .* has GELU"),
         ({"activation": ["tanh", "relu"]}, r"this network has ReLU\(\), Tanh\(\)"),
-        ({"activation": "centred_sigmoid"}, r"this network has Sigmoid\(centred=True\)"),
+        ({"activation": "centred_sigmoid"}, r"this network has CentredSigmoid\(\)"),
         ({"batch_norm": True}, "scikit-learn has no batch normalisation"),
     ],
 )
@@ -128,7 +128,7 @@ def test_to_torch(task, activation, dtype):
 
 def test_what_torch_does_not_have_is_named():
     pytest.importorskip("torch")
-    for activation, name in (("centred_sigmoid", r"Sigmoid\(centred=True\)"), (Own(), r"Own\(\)")):
+    for activation, name in (("centred_sigmoid", r"CentredSigmoid\(\)"), (Own(), r"Own\(\)")):
         with pytest.raises(ValueError, match=f"to_torch: {name} has no counterpart in PyTorch"):
             small("binary", activation).to_torch()
 

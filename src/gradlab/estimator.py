@@ -965,7 +965,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         theirs = {Sigmoid: "logistic", Tanh: "tanh", ReLU: "relu", Identity: "identity"}
         used = {repr(act): act for act in self.network_.layers if isinstance(act, Activation)}
         kinds = {type(act) for act in used.values()}
-        if len(used) > 1 or not kinds <= theirs.keys() or any(getattr(act, "centred", False) for act in used.values()):
+        if len(used) > 1 or not kinds <= theirs.keys():
             raise ValueError(
                 f"to_sklearn: scikit-learn has one activation for all layers, of {', '.join(theirs.values())}; "
                 f"this network has {', '.join(sorted(used))}"

@@ -16,6 +16,7 @@ from gradlab.nn import (
     SELU,
     Activation,
     BatchNorm,
+    CentredSigmoid,
     Dense,
     Dropout,
     Identity,
@@ -122,7 +123,7 @@ def to_torch(network: Network, out_activation: str | None) -> Any:
     }  # fmt: skip
 
     def converted(layer: Layer) -> Any:
-        if type(layer) in plain and not _is_centred(layer):
+        if type(layer) in plain:
             return plain[type(layer)]()
         if type(layer) is LeakyReLU:
             return nn.LeakyReLU(layer.slope)
@@ -245,7 +246,7 @@ def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
         return add("Add", add("Mul", x, scale), layer.beta - layer.running_mean * scale)
     if type(layer) in (Dropout, Identity):
         return x
-    if _is_centred(layer):
+    if type(layer) is CentredSigmoid:
         return add("Sub", add("Sigmoid", x), 0.5)
     if type(layer) in (Sigmoid, Tanh):
         return add(type(layer).__name__, x)
@@ -273,7 +274,3 @@ def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
         return add("Mul", x, add("Mul", twice, 0.5))
     kind = "an activation of somebody's own" if isinstance(layer, Activation) else "a layer that is not known"
     raise ValueError(f"to_onnx: {layer!r} is {kind}; it cannot be written")
-
-
-def _is_centred(layer: Layer) -> bool:
-    return type(layer) is Sigmoid and layer.centred

@@ -154,7 +154,7 @@ def test_arguments_are_literals(written):
 
 
 def test_a_module_of_python_s_own_path_may_stand_in_place_of_the_file():
-    for name in ("activations:Softplus", "layers:Dense(3, 2)", "losses:SoftmaxCrossEntropy", "optimizers:Adam"):
+    for name in ("relatives:Softplus", "layers:Dense(3, 2)", "losses:SoftmaxCrossEntropy", "optimizers:Adam"):
         assert check_file(f"gradlab.nn.{name}")
 
 

@@ -16,6 +16,7 @@ from gradlab.nn import (
     GELU,
     SELU,
     Activation,
+    CentredSigmoid,
     Dense,
     Identity,
     LeakyReLU,
@@ -49,7 +50,7 @@ CASES = {
         sigma,  # 1 − y: y is rounded, so near y = 1 the absolute error is eps
     ),
     "centred_sigmoid": (
-        Sigmoid(centred=True),
+        CentredSigmoid(),
         lambda x: mp.tanh(x / 2) / 2,
         lambda x: sigma(x) * sigma(-x),
         None,
@@ -122,7 +123,6 @@ def test_every_activation_is_compared():
     for name, (activation, *_) in CASES.items():
         made = ACTIVATIONS[name]()
         assert type(activation) is type(made)
-        assert getattr(activation, "centred", None) == getattr(made, "centred", None)
 
 
 # NumPy's own tests allow its float32 exp 3 ulp; the rounded sum and the rounded quotient may add ½ each.
@@ -260,7 +260,7 @@ def test_sigmoid_is_not_clipped_in_float32():
 @both_widths
 def test_a_centred_sigmoid_is_the_sigmoid_less_a_half(dtype):
     x = grid(dtype, 30.0)
-    plain, centred = Sigmoid(), Sigmoid(centred=True)
+    plain, centred = Sigmoid(), CentredSigmoid()
     y, z = plain.forward(x), centred.forward(x)
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(z, y - dtype(0.5), rtol=0.0, atol=2 * eps)
@@ -270,7 +270,7 @@ def test_a_centred_sigmoid_is_the_sigmoid_less_a_half(dtype):
 
 def test_the_slope_of_a_centred_sigmoid_is_lost_in_neither_tail():
     x = np.array([[40.0, 300.0, 700.0]])
-    centred = Sigmoid(centred=True)
+    centred = CentredSigmoid()
     for side in (x, -x):
         y = centred.forward(side)
         assert (abs(y) == 0.5).all()  # so y does not tell it
@@ -286,15 +286,9 @@ def test_a_plain_sigmoid_is_what_it_was_to_the_last_bit():
     np.testing.assert_array_equal(Sigmoid().derivative(x, y), (1.0 - y) * y)
 
 
-@pytest.mark.parametrize("centred", [1, "yes", None])
-def test_sigmoid_names_the_flag_that_it_refuses(centred):
-    with pytest.raises(ValueError, match=r"Sigmoid: centred: .* is neither True nor False"):
-        Sigmoid(centred=centred)
-
-
 def test_known_values_worked_by_hand():
     x = np.array([[0.0, math.log(3.0)]])
-    np.testing.assert_allclose(Sigmoid(centred=True).forward(x), [[0.0, 0.25]])
+    np.testing.assert_allclose(CentredSigmoid().forward(x), [[0.0, 0.25]])
     np.testing.assert_allclose(Sigmoid().forward(x), [[0.5, 0.75]])  # 3/(1 + 3)
     np.testing.assert_allclose(Tanh().forward(x), [[0.0, 0.8]])  # (3 − ⅓)/(3 + ⅓)
     np.testing.assert_allclose(Softplus().forward(x), [[math.log(2.0), math.log(4.0)]])
@@ -338,18 +332,17 @@ def test_elu_names_the_alpha_that_it_refuses(alpha):
 
 def test_activations_print_as_they_are_made():
     assert [repr(a) for a in (Sigmoid(), LeakyReLU(), ELU(2))] == ["Sigmoid()", "LeakyReLU(slope=0.01)", "ELU(alpha=2)"]
-    assert [repr(a) for a in (Sigmoid(centred=True), Sigmoid(centred=False))] == ["Sigmoid(centred=True)", "Sigmoid()"]
 
 
 def test_what_a_network_sets_is_no_setting_of_an_activation():
-    layers = [Dense(2, 3), ELU(1.5), Dense(3, 3), Sigmoid(centred=True)]
+    layers = [Dense(2, 3), ELU(1.5), Dense(3, 3), Sigmoid()]
     Network(layers).forward(np.ones((2, 2)), training=True)
-    assert [layer.settings() for layer in layers[1::2]] == [{"alpha": 1.5}, {"centred": True}]
+    assert [layer.settings() for layer in layers[1::2]] == [{"alpha": 1.5}, {}]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))], ids=["deepcopy", "pickle"])
 def test_a_copied_activation_is_the_same(copied):
-    for activation in (Sigmoid(centred=True), Sigmoid(), LeakyReLU(0.3)):
+    for activation in (CentredSigmoid(), Sigmoid(), LeakyReLU(0.3)):
         twin = copied(activation)
         assert repr(twin) == repr(activation)
         assert twin.settings() == activation.settings()

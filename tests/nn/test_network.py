@@ -25,7 +25,6 @@ from gradlab.nn import (
     ReLU,
     Residual,
     RMSProp,
-    Sigmoid,
     SoftmaxCrossEntropy,
     Softsign,
     SquaredError,
@@ -574,7 +573,6 @@ MIXED = {
     "equal": lambda: in_rows([Tanh()], [Tanh()], [Tanh()]),
     "two kinds": lambda: in_rows([Tanh()], [ReLU()], [Tanh()]),
     "two settings": lambda: in_rows([LeakyReLU(0.1)], [LeakyReLU(0.2)], [LeakyReLU(0.1)]),
-    "centred or not": lambda: in_rows([Sigmoid()], [Sigmoid(centred=True)], [Sigmoid()], [Sigmoid(centred=True)]),
     "two in a row": lambda: in_rows([Softsign(), Softsign()], [Softsign()], [ReLU(), Softsign()]),
     "one object": lambda: in_rows([shared := Tanh()], [shared], [shared]),
     "first": lambda: [Tanh(), *in_rows([Tanh()])],
@@ -606,20 +604,6 @@ def test_a_changed_setting_holds_from_the_next_pass_on(shared):
         np.testing.assert_allclose(tape[2], np.where(tape[1] > 0, tape[1], slope * tape[1]), atol=1e-15)
         deltas = network.backward(np.ones((13, 1)), tape)
         np.testing.assert_allclose(deltas[1], deltas[2] * np.where(tape[1] > 0, 1.0, slope), atol=1e-15)
-
-
-@pytest.mark.parametrize("other", [False, True], ids=["equal", "the other not"])
-def test_a_sigmoid_may_be_centred_after_it_was_used(other):
-    layers = [Dense(3, 4), Sigmoid(), Dense(4, 4), Sigmoid(centred=other), Dense(4, 1)]
-    network = Network(layers)
-    for centred in (False, True, False):
-        layers[1].centred = centred
-        tape = network.forward(X)
-        deltas = network.backward(np.ones((13, 1)), tape)
-        for i, moved in ((1, centred), (3, other)):
-            y = 1.0 / (1.0 + np.exp(-tape[i]))
-            np.testing.assert_allclose(tape[i + 1], y - 0.5 * moved, rtol=1e-14, atol=1e-15)
-            np.testing.assert_allclose(deltas[i], deltas[i + 1] * y * (1.0 - y), rtol=1e-14)
 
 
 def test_two_activations_set_to_whole_numbers_are_not_taken_for_one():

@@ -10,10 +10,10 @@ from gradlab.nn import (
     BatchNorm,
     BinaryCrossEntropy,
     Dense,
+    LeakyReLU,
     Network,
     Recurrent,
     Residual,
-    Sigmoid,
     Tanh,
     mlp,
 )
@@ -292,9 +292,9 @@ def test_the_first_weights_are_as_told():
 
 
 def test_an_activation_that_is_changed_holds_from_the_next_pass_on():
-    network = Network([Recurrent(FEATURES, STATE, Sigmoid())])
+    network = Network([Recurrent(FEATURES, STATE, LeakyReLU(0.1))])
     before = network.forward(X)[-1].copy()
-    network.layers[0].activation.centred = True
+    network.layers[0].activation.slope = 0.9
     assert abs(network.forward(X)[-1] - before).max() > 0.1
     twin = copy.deepcopy(network)
     np.testing.assert_array_equal(twin.forward(X)[-1], network.forward(X)[-1])

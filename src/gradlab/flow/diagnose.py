@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradlab.flow.probes import FlowRecorder
-from gradlab.nn.activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softsign, Tanh
+from gradlab.nn import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softsign, Tanh
 from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError

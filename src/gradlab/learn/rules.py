@@ -174,7 +174,7 @@ def pulled_back(step: WorkedStep, i: int, entry: Entry) -> Formula | None:
     if not isinstance(layer, Activation):
         return None
     a = step.out(i + 1, entry)
-    if type(layer) is Sigmoid and not layer.centred:
+    if type(layer) is Sigmoid:
         return delta(i + 1, entry) * a * (constant(1) - a)
     if type(layer) is Tanh:
         return delta(i + 1, entry) * (constant(1) - a.squared())
@@ -215,7 +215,7 @@ def _sigma(z: float) -> float:
 
 def function_of(layer: Activation) -> tuple[str, Callable[[float], float]]:
     """Return an activation's name and what it makes of one number."""
-    if type(layer) is Sigmoid and not layer.centred:
+    if type(layer) is Sigmoid:
         return "σ", _sigma
     name = "tanh" if type(layer) is Tanh else type(layer).__name__
     return name, lambda z: float(layer.forward(np.array([[z]]))[0, 0])

@@ -2,17 +2,10 @@
 
 from gradlab.nn.activations import (
     ACTIVATIONS,
-    ELU,
-    GELU,
-    SELU,
     Activation,
     Identity,
-    LeakyReLU,
     ReLU,
     Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
     Tanh,
 )
 from gradlab.nn.architectures import mlp
@@ -22,6 +15,7 @@ from gradlab.nn.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntr
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, RMSProp
 from gradlab.nn.recurrent import Recurrent
+from gradlab.nn.relatives import ELU, GELU, SELU, CentredSigmoid, LeakyReLU, SiLU, Softplus, Softsign
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
 
 __all__ = [
@@ -38,6 +32,7 @@ __all__ = [
     "AdamW",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "CentredSigmoid",
     "Dense",
     "Dropout",
     "Identity",

@@ -82,10 +82,8 @@ def stand_alone(layer: Part) -> None:
 
 
 def walk(layers: Iterable[P]) -> Iterator[P]:
-    """Yield every layer, each followed by the layers inside it."""
-    for layer in layers:
-        yield layer
-        yield from walk(layer.layers)
+    """Return every layer, each followed by the layers inside it."""
+    return (layer for _, layer in numbered(layers))
 
 
 def lay_out(layers: Sequence[Part], shapes: str) -> tuple[tuple[Parameter, ...], int]:
@@ -100,7 +98,7 @@ def lay_out(layers: Sequence[Part], shapes: str) -> tuple[tuple[Parameter, ...],
     return tuple(places), size
 
 
-def numbered(layers: Iterable[Part], path: str = "") -> Iterator[tuple[str, Part]]:
+def numbered(layers: Iterable[P], path: str = "") -> Iterator[tuple[str, P]]:
     """Yield every layer with its place: ``"0"``, ``"1"``, … and ``"1.0"`` inside a container at 1."""
     for i, layer in enumerate(layers):
         yield f"{path}{i}", layer

@@ -232,7 +232,6 @@ CHANGED = {
     "momentum": lambda network, optimizer: setattr(optimizer, "momentum", 0.1),
     "dropout": lambda network, optimizer: setattr(network.layers[3].layers[2], "rate", 0.0),
     "batch norm": lambda network, optimizer: setattr(network.layers[1], "momentum", 0.9),
-    "centring": lambda network, optimizer: setattr(network.layers[2], "centred", True),
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradlab.nn import activations, losses, optimizers, remedies
+from gradlab.nn import activations, losses, optimizers, relatives, remedies
 from gradlab.nn.layers import Dense
 from gradlab.nn.network import Network
 from gradlab.nn.streams import Streams
@@ -47,16 +47,17 @@ LAYERS: dict[type, Kernel] = {
     remedies.BatchNorm: Kernel("b198c4ebd9247c43", lambda layer: ("batch_norm", layer.momentum, layer.epsilon)),
     remedies.Dropout: Kernel("46266eef0516dabb", lambda layer: ("dropout", layer.rate)),
     remedies.Residual: Kernel("901bffd2bd72266a", lambda layer: ("residual",)),
-    activations.Sigmoid: Kernel("dfbe749dc35bd4dc", lambda layer: ("centred_sigmoid" if layer.centred else "sigmoid",)),
+    activations.Sigmoid: Kernel("390217d6f807108f", lambda layer: ("sigmoid",)),
+    relatives.CentredSigmoid: Kernel("627ff37052a56695", lambda layer: ("centred_sigmoid",)),
     activations.Tanh: Kernel("aead205167c86deb", lambda layer: ("tanh",)),
     activations.ReLU: Kernel("0369d60369ed5936", lambda layer: ("relu",)),
-    activations.LeakyReLU: Kernel("5fc6dbcc1ab2d0c0", lambda layer: ("leaky_relu", layer.slope)),
-    activations.ELU: Kernel("311b901950268b17", lambda layer: ("elu", layer.alpha, 1.0)),
-    activations.SELU: Kernel("e757871c80421d9f", lambda layer: ("elu", layer.ALPHA, layer.SCALE)),
-    activations.GELU: Kernel("9929fd7a2e5c4079", lambda layer: ("gelu",)),
-    activations.SiLU: Kernel("49b3d8ab06adf4af", lambda layer: ("silu",)),
-    activations.Softplus: Kernel("3c2a736f508db34f", lambda layer: ("softplus",)),
-    activations.Softsign: Kernel("47dad131153e6f75", lambda layer: ("softsign",)),
+    relatives.LeakyReLU: Kernel("5fc6dbcc1ab2d0c0", lambda layer: ("leaky_relu", layer.slope)),
+    relatives.ELU: Kernel("311b901950268b17", lambda layer: ("elu", layer.alpha, 1.0)),
+    relatives.SELU: Kernel("e757871c80421d9f", lambda layer: ("elu", layer.ALPHA, layer.SCALE)),
+    relatives.GELU: Kernel("9929fd7a2e5c4079", lambda layer: ("gelu",)),
+    relatives.SiLU: Kernel("49b3d8ab06adf4af", lambda layer: ("silu",)),
+    relatives.Softplus: Kernel("3c2a736f508db34f", lambda layer: ("softplus",)),
+    relatives.Softsign: Kernel("47dad131153e6f75", lambda layer: ("softsign",)),
     activations.Identity: Kernel("cc77e13fea8fa7e8", lambda layer: ("identity",)),
 }
 LOSSES: dict[type, Kernel] = {
@@ -75,7 +76,7 @@ OPTIMIZERS: dict[type, Kernel] = {
     ),
 }
 AROUND: dict[type, Kernel] = {  # what calls them
-    Network: Kernel("5181ccb57b0c5f89", lambda network: ()),
+    Network: Kernel("f9a60e3033b9261b", lambda network: ()),
     Penalties: Kernel("b0d590fb39c45ceb", lambda penalties: ()),
     Streams: Kernel("446f55480241aade", lambda streams: ()),
 }
