@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gradlab.datasets import load
 from gradlab.flow import diagnose, share_interval
-from gradlab.flow.diagnose import WORDS
+from gradlab.flow.doctor import KINDS
 from gradlab.nn import LOSSES, OPTIMIZERS, Network, Sigmoid, SquaredError, mlp
 from gradlab.training import DivergenceError, train
 
@@ -163,11 +163,11 @@ def experiment(report: Report, quick: bool) -> None:
     helped = np.array([c for cures in cured.values() for c in cures])
     report.numbers |= {
         "named": {name: float(np.mean([k == FAULTS[name][0] for k in kinds])) for name, kinds in named.items()},
-        "mistaken": {name: sorted({WORDS[k] for k in kinds if k != FAULTS[name][0]}) for name, kinds in named.items()},
+        "mistaken": {name: sorted({KINDS[k] for k in kinds if k != FAULTS[name][0]}) for name, kinds in named.items()},
         "cured": {name: float(np.mean(cures)) if cures else None for name, cures in cured.items()},
         "calm": {name: float(np.mean([k == "healthy" for k in kinds])) for name, kinds in healthy.items()},
-        "alarms": {name: sorted({WORDS[k] for k in kinds if k != "healthy"}) for name, kinds in healthy.items()},
-        "kind": {name: WORDS[kind] for name, (kind, _, _) in FAULTS.items()},
+        "alarms": {name: sorted({KINDS[k] for k in kinds if k != "healthy"}) for name, kinds in healthy.items()},
+        "kind": {name: KINDS[kind] for name, (kind, _, _) in FAULTS.items()},
     }
     for says, happened, least in (
         (f"planted faults that are named rightly, of {len(right)}", right, 0.9),

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -323,9 +324,18 @@ def test_diagnose_names_what_is_wrong_and_what_to_change(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "sigmoid"
     assert lines[1].startswith("  vanishing gradient: of the delta at the last of 8 hidden layers")
-    assert "    --set network.activation=relu --set network.weight_init=he_normal --set network.gain=1" in lines
+    flags = "--set sigmoid:network.activation=relu --set sigmoid:network.weight_init=he_normal"
+    (pasted,) = [line.strip() for line in lines if flags in line]
     assert lines[-2:] == ["relu", "  nothing wrong: the gradient arrives, and a moment's training helps"]
     assert not list(tmp_path.iterdir())
+    again = gradlab("diagnose", CONFIGS / "sigmoid_vs_relu.toml", *shlex.split(pasted), cwd=tmp_path)
+    assert again.stdout.count("nothing wrong") == 3
+
+
+def test_diagnose_sees_what_is_far_off(tmp_path):
+    done = gradlab("diagnose", CONFIGS / "moons.toml", "--set", "training.learning_rate=1000.0", cwd=tmp_path)
+    assert "learning rate too high" in done.stdout
+    assert "--set training.learning_rate=" in done.stdout
 
 
 def test_diagnose_sees_the_data_and_the_biases_as_configured(small, tmp_path):

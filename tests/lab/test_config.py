@@ -32,6 +32,48 @@ def test_an_empty_file_is_one_network_with_every_default(tmp_path):
     assert experiment.network.widths == (32,)
 
 
+NAMED = """
+    network.depth = 2
+    [[variants]]
+    name = "lr"
+    [[variants]]
+    name = "lr=0.1"
+    network.depth = 3
+    [[variants]]
+    name = "lr=0.1:a"
+"""
+
+
+def test_an_override_can_be_aimed_at_a_variant(tmp_path):
+    def depths(*overrides):
+        return [e.network.depth for e in load(tmp_path, NAMED, *overrides).experiments]
+
+    assert depths() == [2, 3, 2]
+    assert depths("lr:network.depth=5") == [5, 3, 2]
+    assert depths("lr=0.1:network.depth=5") == [2, 5, 2]
+    assert depths("lr=0.1:a:network.depth=5") == [2, 3, 5]  # the longest name counts
+    assert depths("lr:network.depth=5", "network.depth=4") == [4, 4, 4]
+    assert depths("network.depth=4", "lr:network.depth=5") == [5, 4, 4]
+    (alone,) = load(tmp_path, "", "test:training.class_weight=balanced").experiments  # a file's only variant
+    assert (alone.name, alone.training.class_weight) == ("test", "balanced")
+
+
+def test_an_aim_that_misses_is_named(tmp_path):
+    (line,) = problems(tmp_path, NAMED, "lt:network.depth=5")
+    assert line == "--set lt:network.depth=5: variant: 'lt' is not one of lr, lr=0.1, lr=0.1:a"
+    assert problems(tmp_path, NAMED, "lr:seeds=3")[0].startswith(
+        "--set lr:seeds=3: of one variant only the tables data"
+    )
+    assert problems(tmp_path, NAMED, "lr:network.depth=x")[0].startswith("--set: variants[0].network.depth: 'x' is not")
+    assert problems(tmp_path, "", "training.class_weight=equal")[0].startswith(
+        "--set: training.class_weight: 'equal' is not one of balanced"
+    )
+
+
+def test_a_default_class_weight_leaves_no_trace(tmp_path):
+    assert "class_weight" not in load(tmp_path, "").resolved["training"]
+
+
 def test_a_variant_changes_only_what_it_says(tmp_path):
     text = """
         seeds = [3, 0]

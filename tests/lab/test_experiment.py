@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_sample_weight
 
 from gradlab.lab import experiment as lab
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.figures import draw
 from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
+from gradlab.training import train
 from gradlab.training.engines import compiled
 
 ENGINES = ["plain", pytest.param("compiled", marks=pytest.mark.skipif(not compiled.is_installed(), reason="no Numba"))]
@@ -100,6 +102,24 @@ def test_the_kept_parameters_give_the_reported_accuracy(tmp_path):
             network.state[p.where] = result.tensors[p.name][r].ravel()
         right = (network.predict_proba(data.x_test)[:, 0] > 0.5) == data.y_test
         assert right.mean() == result.final["test_accuracy"][r]
+
+
+def test_balanced_classes_are_weighed_as_scikit_learn_weighs_them(tmp_path):
+    text = 'data.name = "breast_cancer"\ntraining.class_weight = "balanced"\nseeds = 1\nnetwork.width = 4\n'
+    (tmp_path / "c.toml").write_text(text + "training.epochs = 2\n", encoding="utf-8")
+    (experiment,) = settle(load_config(tmp_path / "c.toml"))[0].experiments
+    data = lab.load_data(experiment)
+    weights = compute_sample_weight("balanced", data.y_train)
+    np.testing.assert_allclose(lab.build_weights(experiment.training, data.y_train), weights)
+    network, training = lab.build_network(experiment.network, data, 0), experiment.training
+    optimizer = lab.build_optimizer(training, network)
+    for _ in train(
+        network, lab.build_loss(training), optimizer, data.x_train, data.y_train, epochs=2, batch_size=32,
+        weights=weights, engine=training.engine,
+    ):  # fmt: skip
+        pass
+    result = lab.run(experiment, data)
+    np.testing.assert_array_equal(result.tensors["0.W"][0], network.layers[0].W)
 
 
 def test_early_stopping_puts_the_best_weights_back(tmp_path):

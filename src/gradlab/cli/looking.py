@@ -38,8 +38,10 @@ def diagnose(
 
         print(json.dumps({name: [asdict(finding) for finding in d.findings] for name, d in found.items()}))
         return
-    for name, diagnosis in found.items():
-        print(f"{name}\n{textwrap.indent(str(diagnosis), '  ')}")
+    several = len(plan.experiments) > 1
+    for experiment in plan.experiments:
+        text = found[experiment.name].as_text(experiment.variant if several else "")
+        print(f"{experiment.name}\n{textwrap.indent(text, '  ')}")
 
 
 def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -47,7 +49,7 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     from threadpoolctl import threadpool_limits
 
     from gradlab.flow import diagnose
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer
+    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_weights
 
     with threadpool_limits(1):
         for experiment, dataset in zip(plan.experiments, data, strict=True):
@@ -60,6 +62,7 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
                     dataset.y_train,
                     loss=build_loss(experiment.training),
                     optimizer=build_optimizer(experiment.training, network),
+                    weights=build_weights(experiment.training, dataset.y_train),
                     batch_size=experiment.training.batch_size,
                 ),
             )

@@ -1,6 +1,6 @@
 """The gradient-flow laboratory: what is recorded of a step, what theory says of it, and what many seeds say."""
 
-from gradlab.flow.diagnose import Diagnosis, Finding, diagnose
+from gradlab.flow.doctor import Diagnosis, Finding, diagnose
 from gradlab.flow.gains import Attribution, attribution
 from gradlab.flow.probes import PROBES, FlowRecorder
 from gradlab.flow.statistics import (

@@ -250,6 +250,7 @@ class TrainingConfig(_Table):
     l1: NotNegative = 0.0
     l2: NotNegative = 0.0
     clip_norm: NotNegative = 0.0
+    class_weight: Annotated[str, _field(_choice(("balanced",)))] | None = None
     engine: Annotated[str, _field(_choice(ENGINES))] = "auto"
 
     @property
@@ -364,7 +365,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), seeds: int | No
     path : str or Path
         A TOML file.
     overrides : sequence of str
-        ``"network.depth=8"``: the value is read as TOML, else taken as a text.
+        ``"network.depth=8"``: the value is read as TOML, else taken as a text; ``"sigmoid:network.depth=8"`` is for
+        the variant of that name alone.
     seeds : int, optional
         In place of the file's seeds.
 
@@ -386,7 +388,7 @@ def config_of(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def _load(raw: dict[str, Any], path: Path, overrides: Sequence[str], seeds: int | None) -> Config:
-    sources = dict.fromkeys(_override(raw, overrides), "--set")
+    sources = dict.fromkeys(_override(raw, overrides, path.stem), "--set")
     if seeds is not None:
         raw["seeds"] = seeds
         sources["seeds"] = "--seeds"
@@ -410,11 +412,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: {error.strerror or error}; give a TOML file, such as one in configs/"]) from None
 
 
-def _override(raw: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+def _override(raw: dict[str, Any], overrides: Sequence[str], stem: str) -> list[str]:
     """Write ``key=value`` texts into the tables, over whatever variants and sweep say; return the keys."""
     changed = []
     for override in overrides:
-        key, equals, text = override.partition("=")
+        aim, setting = _aimed(raw, override, stem)
+        key, equals, text = setting.partition("=")
         key = key.strip()
         parts = key.split(".")
         if not equals or not all(parts):
@@ -423,20 +426,40 @@ def _override(raw: dict[str, Any], overrides: Sequence[str]) -> list[str]:
             raise ConfigError(
                 [f"--set {override}: only the tables {', '.join(TABLES)}, and title and seeds, can be set"]
             )
+        if aim is not None and parts[0] not in TABLES:
+            raise ConfigError([f"--set {override}: of one variant only the tables {', '.join(TABLES)} can be set"])
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, RecursionError):
             value = text.strip()
-        table = raw
+        table = raw if aim is None else _list_of(raw, "variants")[aim]
         for part in parts[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise ConfigError([f"--set {override}: {part} is not a table"])
         table[parts[-1]] = value
-        changed.append(key)
-        for other in [*_list_of(raw, "variants"), raw.get("sweep")]:
+        changed.append(key if aim is None else f"variants[{aim}].{key}")
+        for other in [*(_list_of(raw, "variants") if aim is None else ()), raw.get("sweep")]:
             _forget(other, parts)
     return changed
+
+
+def _aimed(raw: dict[str, Any], override: str, stem: str) -> tuple[int | None, str]:
+    """Return the place of the variant that an override is for, None for all of them, and the override without its name.
+
+    A name may hold any character, so the longest one that is followed by a colon counts.
+    """
+    variants = raw.get("variants", [{"name": _as_label(stem)}])
+    given = [v.get("name") if isinstance(v, dict) else None for v in _list_of({"of": variants}, "of")]
+    names = {name: i for i, name in enumerate(given) if isinstance(name, str)}
+    for name in sorted(names, key=len, reverse=True):
+        if override.startswith(f"{name}:"):
+            raw["variants"] = variants
+            return names[name], override[len(name) + 1 :]
+    before = override.partition("=")[0]
+    if ":" in before:
+        raise ConfigError([f"--set {override}: variant: {not_one_of(before.rpartition(':')[0], names)}"])
+    return None, override
 
 
 def _list_of(raw: Mapping[str, Any], key: str) -> list[Any]:
@@ -456,7 +479,9 @@ def _forget(table: Any, parts: Sequence[str]) -> None:
 def _find_beside(folder: Path, raw: dict[str, Any], changed: Mapping[str, str]) -> None:
     """Look for data files beside the configuration; one named by ``--set`` is looked for from here."""
     tables = [] if "data.path" in changed else [raw.get("data")]
-    tables += [variant.get("data") for variant in _list_of(raw, "variants") if isinstance(variant, dict)]
+    for i, variant in enumerate(_list_of(raw, "variants")):
+        if isinstance(variant, dict) and f"variants[{i}].data.path" not in changed:
+            tables.append(variant.get("data"))
     for table in tables:
         if isinstance(table, dict) and isinstance(table.get("path"), str):
             table["path"] = str(folder / table["path"])

@@ -122,6 +122,14 @@ def build_optimizer(training: TrainingConfig, network: Network) -> Optimizer:
     return optimizer
 
 
+def build_weights(training: TrainingConfig, y: np.ndarray) -> np.ndarray | None:
+    """Weigh each sample by n / (classes · samples of its class), as scikit-learn's "balanced" does; None: all alike."""
+    if training.class_weight is None:
+        return None
+    _, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return (len(y) / (len(counts) * counts))[labels.reshape(-1)]
+
+
 def build_schedule(training: TrainingConfig) -> schedules.Schedule | None:
     """Make the configured schedule; None for a constant rate."""
     factor = {"factor": training.schedule_factor} if training.schedule_factor is not None else {}
@@ -579,6 +587,7 @@ def _epochs(experiment: Experiment, data: Dataset, seeds: _Training, threads: in
         data.y_train,
         epochs=training.epochs,
         batch_size=training.batch_size,
+        weights=build_weights(training, data.y_train),
         schedule=build_schedule(training),
         l1=training.l1,
         l2=training.l2,

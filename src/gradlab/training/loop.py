@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,17 @@ from gradlab.training.data import check_data
 from gradlab.training.penalties import Penalties
 from gradlab.training.recording import Record, Records, check_every
 from gradlab.training.state import State, capture, check_start, restore
+
+
+class Given(NamedTuple):
+    """What a training was given, for whoever looks into it: not copied, and with the rows in the epoch's order."""
+
+    x: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class Step:
     engine: str
     recorded: Records = field(repr=False)
     _loss: Loss = field(repr=False)
+    _optimizer: Optimizer = field(repr=False)
     _epoch: Epoch = field(repr=False)
     _rows: slice = field(repr=False)
     _kept: Callable[[], Mapping[str, np.ndarray]] = field(repr=False)
@@ -78,6 +90,12 @@ class Step:
         The parameters moved meanwhile, so at the epoch's end this is not the loss of the network as it is then.
         """
         return self._epoch.loss(self._loss, slice(0, self._rows.stop))
+
+    @property
+    def given(self) -> Given:
+        """What the training was given: data, loss, optimizer and batch size."""
+        epoch = self._epoch
+        return Given(epoch.x, epoch.targets, epoch.weights, self._loss, self._optimizer, epoch.batch_size)
 
     def state(self) -> State:
         """Copy all that the training depends on from here on: parameters, moments, generators, engine, and the rest.
@@ -235,6 +253,7 @@ def _steps(
             engine.name,
             task.record.take(),
             task.loss,
+            task.optimizer,
             epoch,
             epoch.rows(batch),
             kept,
