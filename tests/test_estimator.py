@@ -1054,10 +1054,10 @@ def test_log_probabilities_are_the_logarithms():
 
 def test_a_centred_sigmoid_is_not_exported_as_a_plain_one():
     ours = fitted(MLPClassifier(4, "centred_sigmoid", max_iter=2, random_state=0), *BINARY)
-    with pytest.raises(ValueError, match="this network has Sigmoid"):
+    with pytest.raises(ValueError, match=r"this network has CentredSigmoid\(\)"):
         ours.to_sklearn()
     pytest.importorskip("torch")
-    with pytest.raises(ValueError, match=r"Sigmoid\(centred=True\) has no counterpart"):
+    with pytest.raises(ValueError, match=r"CentredSigmoid\(\) has no counterpart"):
         ours.to_torch()
 
 
