@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -182,7 +183,7 @@ class Record:
         self._every = check_every(every, "record_every")
         self.weights = Weights(network) if self.names else None
         self.places = [] if self.weights is None else self.weights.places
-        self._rows: list[tuple[int, int, bool, list[np.ndarray]]] = []
+        self._parts: list[list[np.ndarray]] = []
 
     def wants(self, index: int, ends_epoch: bool) -> bool:
         """Whether a step is to be written down."""
@@ -208,16 +209,15 @@ class Record:
         """Compute a step's quantities, and write them down."""
         assert self.weights is not None
         moment = Moment(self._network, tape, deltas, self.weights, before)
-        self.write(index, epoch, ends_epoch, [QUANTITIES[name](moment) for name in self.names])
+        quantities = [np.array(QUANTITIES[name](moment)) for name in self.names]
+        self.write([index], epoch, [ends_epoch], [q.reshape(1, len(q), -1) for q in quantities])
 
-    def write(self, index: int, epoch: int, ends_epoch: bool, quantities: Sequence[np.ndarray]) -> None:
-        """Write down a step's quantities (layers, ...), in the order of the names."""
-        self._rows.append((index, epoch, ends_epoch, [np.array(q).reshape(len(q), -1) for q in quantities]))
+    def write(self, steps: Any, epoch: int, ends: Any, quantities: Sequence[np.ndarray]) -> None:
+        """Write down some steps' quantities (steps, layers, replicas), in the order of the names."""
+        self._parts.append([np.array(steps), np.full(len(steps), epoch), np.array(ends), *quantities])
 
     def take(self) -> Records:
         """Hand over what was written since the last time: arrays as ``step.recorded`` has them."""
-        rows, self._rows = self._rows, []
-        if not rows:
-            return {}
-        records = {name: np.array([row[i] for row in rows]) for i, name in enumerate(("step", "epoch", "ends_epoch"))}
-        return records | {name: np.stack([row[3][i] for row in rows]) for i, name in enumerate(self.names)}
+        parts, self._parts = self._parts, []
+        columns = zip(("step", "epoch", "ends_epoch", *self.names), zip(*parts, strict=True), strict=False)
+        return {name: np.concatenate(column) for name, column in columns}

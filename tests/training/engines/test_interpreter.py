@@ -243,7 +243,7 @@ class Machine:
         weights = np.array(self.weights, np.int64).reshape(-1, 4)
         values = np.full((marks.sum(), 6, len(weights)), np.nan)
         before = np.empty(self.vectors.params.size if len(wanted) else 0, self.width)
-        self.records = vm.Records(marks, weights, values, before)
+        self.records = vm.Records(marks, np.ones(6, np.uint8), weights, values, before)
         result = vm.train_batches(
             self.program, self.settings, self.rows, self.batch_size, first, last, self.buffers, self.vectors,
             self.method, rates, self.t, self.generator, self.stop, self.records,

@@ -115,7 +115,8 @@ def _compile(vm: Any, dtype: np.dtype) -> None:
     buffers = vm.Buffers(np.zeros(2, dtype), np.zeros(2, dtype), np.zeros(1, dtype))
     vectors = vm.Vectors(*(np.zeros(2, dtype) for _ in range(7)), np.zeros(0, dtype))
     method = vm.Method(vm.BINARY_CROSS_ENTROPY, vm.SGD, np.zeros(5), np.zeros(4))
-    records = vm.Records(np.zeros(1, np.uint8), np.zeros((0, 4), np.int64), np.zeros((0, 6, 0)), none)
+    flags = np.zeros(1, np.uint8), np.zeros(6, np.uint8)
+    records = vm.Records(*flags, np.zeros((0, 4), np.int64), np.zeros((0, 6, 0)), none)
     generator = np.random.default_rng(0)
     vm.train_batches(
         program, settings, rows, 1, 0, 1, buffers, vectors, method, np.zeros(1), 0, generator, stop, records

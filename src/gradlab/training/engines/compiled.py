@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -99,6 +100,8 @@ class Program:
         self.slots = self._lower(network.layers, self._new_slot(n_features))
         self.table = np.array(self._operations, np.int64)
         self.settings = np.zeros((len(self.table), 2), network.dtype)
+        layers = [(row, layer) for row, layer in enumerate(self._layers) if layer is not None]
+        self._with_settings = [(row, layer) for row, layer in layers if len(LAYERS[type(layer)].of(layer)) > 1]
         self.refresh()
 
     @property
@@ -109,14 +112,11 @@ class Program:
 
     def refresh(self) -> None:
         """Take in the settings of the layers as they are now."""
-        for row, layer in enumerate(self._layers):
-            if layer is not None:
-                if why := why_no_setting(layer, LAYERS):
-                    raise EngineError(f"engine: the compiled engine cannot go on: {why}")
-                name, *settings = LAYERS[type(layer)].of(layer)
-                self.settings[row, : len(settings)] = settings
-                if name in self._activations:
-                    self.table[row, self._vm.KIND] = self._activations[name]
+        for row, layer in self._with_settings:
+            if why := why_no_setting(layer, LAYERS):
+                raise EngineError(f"engine: the compiled engine cannot go on: {why}")
+            _, *settings = LAYERS[type(layer)].of(layer)
+            self.settings[row, : len(settings)] = settings
 
     def dy_of(self, parameter: Parameter) -> tuple[int, int]:
         """Return where the delta of what a weight matrix gives stands, and its width."""
@@ -247,13 +247,21 @@ class Threads:
         if self._pool is None or self._process != os.getpid():  # a fork has the pool, but not its threads
             self._pool = ThreadPoolExecutor(min(self._most, count), "gradlab")
             self._process = os.getpid()
-        futures = [self._pool.submit(work, i) for i in range(count)]
+        results: list[Any] = [None] * count
+        left = iter(range(count))  # the next piece for whichever thread is free
+
+        def take_pieces() -> None:
+            for i in left:
+                results[i] = work(i)
+
+        futures = [self._pool.submit(take_pieces) for _ in range(min(self._most, count))]
         try:
-            return [future.result() for future in futures]
+            for future in futures:
+                future.result()
+            return results
         except BaseException:
             self.stop[0] = 1
-            for future in futures:
-                future.cancel()
+            deque(left, maxlen=0)  # what nobody has begun
             while not all(future.done() for future in futures):
                 with suppress(KeyboardInterrupt):  # pressed once more: what runs would go on writing
                     wait(futures)
@@ -317,6 +325,7 @@ class CompiledEngine:
             [(p.where.start, p.where.stop - p.where.start, *self._program.dy_of(p)) for p in task.record.places],
             np.int64,
         ).reshape(-1, 4)
+        self._asked = np.array([name in task.record.names for name in QUANTITIES], np.uint8)
         n, size, kind = len(network.seeds), network.params.shape[-1], network.dtype
         self._none = np.empty((n, 0), kind)
         self._update = np.empty((n, size), kind) if any(vars(task.penalties).values()) else self._none
@@ -356,16 +365,16 @@ class CompiledEngine:
         task, n = self._task, len(self._task.network.seeds)
         self._program.refresh()
         wanted = task.record.wanted(task.index(epoch, first), task.index(epoch, last), epoch.batches)
-        measured = np.empty((n, int(wanted.sum()), len(QUANTITIES), len(self._weights)))
+        steps = np.flatnonzero(wanted)
+        measured = np.empty((n, len(steps), len(QUANTITIES), len(self._weights)))
         with one_blas_thread():
-            size = task.network.params.shape[-1] * (epoch.rows(last - 1).stop - epoch.rows(first).start)
+            size = task.network.params.shape[-1] * epoch.batch_size * (last - first)
             ended = self._threads.run(self._work(epoch, first, last, wanted, measured), n, size)
         finite = min((batch for batch, code in ended if code != self._vm.DONE), default=last)
-        after_update = any(code == self._vm.PARAMETERS_NOT_FINITE for batch, code in ended if batch == finite)
+        after_update = (finite, self._vm.PARAMETERS_NOT_FINITE) in ended
         task.optimizer.t += finite - first + after_update
-        for i, quantities in zip(np.flatnonzero(wanted), np.moveaxis(measured, 0, -1), strict=True):
-            if first + i < finite:
-                self._write(epoch, first + int(i), quantities)
+        if len(steps):
+            self._record(epoch, first + steps[first + steps < finite], np.moveaxis(measured, 0, -1))
         if finite < last:
             self._diverged(epoch, ended)
         self._show(epoch, last - 1)
@@ -394,7 +403,7 @@ class CompiledEngine:
         decayed = self._ones if mask is None else np.array(np.broadcast_to(mask, self._ones.shape), kind, order="C")
         state, buffers = network.state.reshape(n, -1), self._buffers
         rates = task.rates(epoch, first, last)
-        before = np.empty((n, network.params.shape[-1] if wanted.any() else 0), kind)
+        before = np.empty((n, network.params.shape[-1] if self._asked[-1] else 0), kind)
         t, generators, stop = int(optimizer.t), network.streams.generators, self._threads.stop
 
         def train(r: int) -> tuple[int, int]:
@@ -412,7 +421,7 @@ class CompiledEngine:
                 t,
                 generators[r],
                 stop,
-                vm.Records(wanted, self._weights, measured[r], before[r]),
+                vm.Records(wanted, self._asked, self._weights, measured[r], before[r]),
             )
 
         return train
@@ -422,13 +431,14 @@ class CompiledEngine:
         rows = epoch.rows(batch)
         self.tape, self.deltas = self._buffers.show(rows.stop - rows.start)
 
-    def _write(self, epoch: Epoch, batch: int, quantities: np.ndarray) -> None:
-        """Record what was measured in a step, (quantities, layers, replicas); only shares are always float64."""
-        record = self._task.record
-        by_name = dict(zip(QUANTITIES, quantities, strict=True))
-        kinds = {name: np.float64 if name.endswith("share") else self._task.network.dtype for name in record.names}
-        chosen = [by_name[name].astype(kinds[name]) for name in record.names]
-        record.write(self._task.index(epoch, batch), epoch.number, batch + 1 == epoch.batches, chosen)
+    def _record(self, epoch: Epoch, batches: np.ndarray, measured: np.ndarray) -> None:
+        """Record what was measured of some batches (steps, quantities, layers, replicas); shares are always float64."""
+        record, kind = self._task.record, self._task.network.dtype
+        kinds = [np.float64 if name.endswith("share") else kind for name in record.names]
+        places = [list(QUANTITIES).index(name) for name in record.names]
+        chosen = [measured[: len(batches), place].astype(k) for place, k in zip(places, kinds, strict=True)]
+        steps = self._task.index(epoch, 0) + batches
+        record.write(steps, epoch.number, batches + 1 == epoch.batches, chosen)
 
     def _diverged(self, epoch: Epoch, ended: list[tuple[int, int]]) -> None:
         """Raise DivergenceError for the replicas that were the first to leave the finite numbers."""

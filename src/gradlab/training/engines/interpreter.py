@@ -16,7 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
-from numba.extending import overload
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array, populate_array
 
 # The columns of a program. X and Y are offsets in the tape, DX and DY in the deltas, PARAMS in the parameters and their
 # gradients. An array (b, d), of a batch of b rows, is tape[offset : offset + b·d].
@@ -74,9 +77,12 @@ class Records(NamedTuple):
     """What is measured in some of the steps, for each of m weight matrices."""
 
     wanted: np.ndarray  #   uint8 (last − first,): whether the step is measured
+    asked: np.ndarray  #    uint8 (6,): which quantities are, in the order of `measure`
     weights: np.ndarray  #  int64 (m, 4): offset and size in params, offset in deltas of dL/dy and number of outputs
     values: np.ndarray  #   float64 (steps measured, 6, m), filled: see `measure`
-    before: np.ndarray  #   (P,), a buffer for the parameters before the step; (0,) if no step is measured
+    before: (
+        np.ndarray
+    )  #   (P,), a buffer for the parameters before the step; (0,) if the last quantity is not asked for
 
 
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}  # NaN and infinity stay visible
@@ -290,11 +296,34 @@ activation_backward = choose_backward(ACTIVATION, [slope for _, slope in ACTIVAT
 # The layers.
 
 
+@intrinsic
+def matrix(typing, flat, n, d):
+    """Return an array (n·d,) as (n, d), as reshape does, but for its checks: they take as long as a small product."""
+    result = types.Array(flat.dtype, 2, "C")
+
+    def make_view(context, builder, signature, arguments):
+        source = make_array(flat)(context, builder, arguments[0])
+        view = make_array(result)(context, builder)
+        n, d = (context.cast(builder, arguments[i], signature.args[i], types.intp) for i in (1, 2))
+        populate_array(
+            view,
+            data=source.data,
+            shape=cgutils.pack_array(builder, [n, d]),
+            strides=cgutils.pack_array(builder, [builder.mul(d, source.itemsize), source.itemsize]),
+            itemsize=source.itemsize,
+            meminfo=source.meminfo,
+            parent=source.parent,
+        )
+        return impl_ret_borrowed(context, builder, result, view._getvalue())
+
+    return result(flat, n, d), make_view
+
+
 @kernel
 def weights_and_biases(vector, offset, n_in, n_out):
     """Return W (n_in, n_out) and b (n_out,) of a Dense layer, or their gradients."""
     end = offset + n_in * n_out
-    return vector[offset:end].reshape(n_in, n_out), vector[end : end + n_out]
+    return matrix(vector[offset:end], n_in, n_out), vector[end : end + n_out]
 
 
 @kernel
@@ -569,17 +598,16 @@ def optimize(method, vectors, g, learning_rate, t):
 def forward(program, settings, b, tape, scratch, params, state, generator):
     """Fill the tape for a batch of b rows, which stands at its start; without a generator, as in predicting."""
     for row in range(len(program)):
-        op = program[row]
-        kind, n_in, n_out = op[KIND], op[N_IN], op[N_OUT]
-        x, y = tape[op[X] : op[X] + b * n_in], tape[op[Y] : op[Y] + b * n_out]
+        kind, n_in, n_out = program[row, KIND], program[row, N_IN], program[row, N_OUT]
+        x, y = tape[program[row, X] : program[row, X] + b * n_in], tape[program[row, Y] : program[row, Y] + b * n_out]
         if kind == DENSE:
-            W, bias = weights_and_biases(params, op[PARAMS], n_in, n_out)
-            dense_forward(x.reshape(b, n_in), W, bias, y.reshape(b, n_out))
+            W, bias = weights_and_biases(params, program[row, PARAMS], n_in, n_out)
+            dense_forward(matrix(x, b, n_in), W, bias, matrix(y, b, n_out))
         elif kind == BATCH_NORM:
-            gamma, beta = two_rows(params, op[PARAMS], n_in)
-            running_mean, running_variance = two_rows(state, op[STATE], n_in)
-            mean, scale = two_rows(scratch, op[SCRATCH], n_in)
-            x, y = x.reshape(b, n_in), y.reshape(b, n_in)
+            gamma, beta = two_rows(params, program[row, PARAMS], n_in)
+            running_mean, running_variance = two_rows(state, program[row, STATE], n_in)
+            mean, scale = two_rows(scratch, program[row, SCRATCH], n_in)
+            x, y = matrix(x, b, n_in), matrix(y, b, n_in)
             if generator is None:
                 mean[:], scale[:] = running_mean, running_variance
             else:
@@ -591,10 +619,10 @@ def forward(program, settings, b, tape, scratch, params, state, generator):
             if generator is None:
                 y[:] = x
             else:
-                mask = scratch[op[SCRATCH] : op[SCRATCH] + b * n_in]
+                mask = scratch[program[row, SCRATCH] : program[row, SCRATCH] + b * n_in]
                 dropout_forward(generator, settings[row, 0], x, mask, y)
         elif kind == ADD:
-            add(x, tape[op[OTHER] : op[OTHER] + b * n_in], y)
+            add(x, tape[program[row, OTHER] : program[row, OTHER] + b * n_in], y)
         elif kind >= ACTIVATION:
             activation_forward(kind, x, y, settings[row, 0], settings[row, 1])
 
@@ -603,25 +631,27 @@ def forward(program, settings, b, tape, scratch, params, state, generator):
 def backward(program, settings, b, tape, deltas, scratch, params, grads, input_gradient):
     """Fill deltas and gradients, from the deltas of the last operation's output back to the first's input."""
     for row in range(len(program) - 1, -1, -1):
-        op = program[row]
-        kind, n_in, n_out = op[KIND], op[N_IN], op[N_OUT]
-        x, y = tape[op[X] : op[X] + b * n_in], tape[op[Y] : op[Y] + b * n_out]
-        dx, dy = deltas[op[DX] : op[DX] + b * n_in], deltas[op[DY] : op[DY] + b * n_out]
+        kind, n_in, n_out = program[row, KIND], program[row, N_IN], program[row, N_OUT]
+        x, y = tape[program[row, X] : program[row, X] + b * n_in], tape[program[row, Y] : program[row, Y] + b * n_out]
+        dx, dy = (
+            deltas[program[row, DX] : program[row, DX] + b * n_in],
+            deltas[program[row, DY] : program[row, DY] + b * n_out],
+        )
         if kind == DENSE:
-            W, _ = weights_and_biases(params, op[PARAMS], n_in, n_out)
-            dW, db = weights_and_biases(grads, op[PARAMS], n_in, n_out)
-            x, dx, dy = x.reshape(b, n_in), dx.reshape(b, n_in), dy.reshape(b, n_out)
+            W, _ = weights_and_biases(params, program[row, PARAMS], n_in, n_out)
+            dW, db = weights_and_biases(grads, program[row, PARAMS], n_in, n_out)
+            x, dx, dy = matrix(x, b, n_in), matrix(dx, b, n_in), matrix(dy, b, n_out)
             dense_backward(dy, x, W, dW, db, dx, row > 0 or input_gradient)
         elif kind == BATCH_NORM:
-            gamma, _ = two_rows(params, op[PARAMS], n_in)
-            dgamma, dbeta = two_rows(grads, op[PARAMS], n_in)
-            mean, scale = two_rows(scratch, op[SCRATCH], n_in)
-            x, dx, dy = x.reshape(b, n_in), dx.reshape(b, n_in), dy.reshape(b, n_in)
+            gamma, _ = two_rows(params, program[row, PARAMS], n_in)
+            dgamma, dbeta = two_rows(grads, program[row, PARAMS], n_in)
+            mean, scale = two_rows(scratch, program[row, SCRATCH], n_in)
+            x, dx, dy = matrix(x, b, n_in), matrix(dx, b, n_in), matrix(dy, b, n_in)
             batch_norm_backward(dy, x, gamma, mean, scale, dgamma, dbeta, dx)
         elif kind == DROPOUT:
-            multiply(dy, scratch[op[SCRATCH] : op[SCRATCH] + b * n_in], dx)
+            multiply(dy, scratch[program[row, SCRATCH] : program[row, SCRATCH] + b * n_in], dx)
         elif kind == FORK:
-            add(dy, deltas[op[OTHER] : op[OTHER] + b * n_in], dx)
+            add(dy, deltas[program[row, OTHER] : program[row, OTHER] + b * n_in], dx)
         elif kind == ADD:
             dx[:] = dy
         else:
@@ -635,22 +665,29 @@ def measure(records, step, vectors, deltas, b):
     Norm of the gradient; norm of W; share of zeros in the gradient; share of subnormal numbers in it; root mean square
     of dL/dy; norm of W's change, divided by that of W before.
     """
+    asked = records.asked
     for i in range(len(records.weights)):
         offset, size, dy, n_out = records.weights[i]
         values = records.values[step, :, i]
-        W, before = vectors.params[offset : offset + size], records.before[offset : offset + size]
-        g = vectors.grads[offset : offset + size]
-        zeros = subnormals = 0
-        for j in range(size):
-            zeros += g[j] == ZERO
-            subnormals += abs(g[j]) < np.finfo(g.dtype).tiny
-        values[0], values[1] = norm(g), norm(W)
-        values[2], values[3] = zeros / size, (subnormals - zeros) / size
-        values[4] = norm(deltas[dy : dy + b * n_out]) / math.sqrt(b * n_out)
-        length = norm(before)
-        for j in range(size):
-            before[j] = W[j] - before[j]
-        values[5] = norm(before) / length
+        W, g = vectors.params[offset : offset + size], vectors.grads[offset : offset + size]
+        if asked[0]:
+            values[0] = norm(g)
+        if asked[1]:
+            values[1] = norm(W)
+        if asked[2] or asked[3]:
+            zeros = subnormals = 0
+            for j in range(size):
+                zeros += g[j] == ZERO
+                subnormals += abs(g[j]) < np.finfo(g.dtype).tiny
+            values[2], values[3] = zeros / size, (subnormals - zeros) / size
+        if asked[4]:
+            values[4] = norm(deltas[dy : dy + b * n_out]) / math.sqrt(b * n_out)
+        if asked[5]:
+            before = records.before[offset : offset + size]
+            length = norm(before)
+            for j in range(size):
+                before[j] = W[j] - before[j]
+            values[5] = norm(before) / length
 
 
 @entry_point
@@ -717,7 +754,7 @@ def train_batches(
             decay = l2 + alpha / total if total > 0 else l2
             penalise(params, grads, mask, l1, decay, clip_norm, g)
         wanted = records.wanted[s - first]
-        if wanted:
+        if wanted and records.asked[5]:
             records.before[:] = params
         optimize(method, vectors, g, rates[s - first], t + s - first + 1)
         if wanted:

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -90,18 +90,20 @@ def unknown(network: Network, loss: Any = None, optimizer: Any = None, penalties
     parts += [("loss", loss, LOSSES)] if loss is not None else []
     parts += [("optimizer", optimizer, OPTIMIZERS)] if optimizer is not None else []
     parts += [("penalties", penalties, AROUND)] if penalties is not None else []
-    digests = {kind: digest(kind) for kind in {type(part) for _, part, table in parts if type(part) in table}}
-    return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table, digests))), "")
+    methods = {kind: _methods(kind) for kind in {type(part) for _, part, table in parts if type(part) in table}}
+    known = {kind: (_digest(found), found.keys()) for kind, found in methods.items()}
+    return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table, known))), "")
 
 
-def _why_unknown(part: Any, table: dict[type, Kernel], digests: dict[type, str]) -> str:
+def _why_unknown(part: Any, table: dict[type, Kernel], known: Mapping[type, tuple[str, Set[str]]]) -> str:
     kind = type(part)
     if kind not in table:
         return f"{part!r} has no compiled kernel"
-    replaced = [name for name in _methods(kind) if name in vars(part)]
+    now, methods = known[kind]
+    replaced = sorted(methods & vars(part).keys())
     if replaced:
         return f"{replaced[0]} of this {kind.__name__} has been replaced"
-    if digests[kind] != table[kind].digest:
+    if now != table[kind].digest:
         return f"{kind.__name__} is not as its compiled kernel expects: a method reads otherwise"
     return why_no_setting(part, table)
 
@@ -119,7 +121,11 @@ def digest(kind: type) -> str:
 
     Comments, docstrings and annotations do not count. It is empty if a source cannot be read.
     """
-    trees = [f"{name}: {_tree(method)}" for name, methods in _methods(kind).items() for method in methods]
+    return _digest(_methods(kind))
+
+
+def _digest(found: dict[str, list[Any]]) -> str:
+    trees = [f"{name}: {_tree(method)}" for name, methods in found.items() for method in methods]
     if any(tree.endswith(": ") for tree in trees):
         return ""
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
@@ -137,7 +143,7 @@ def _methods(kind: type) -> dict[str, list[Any]]:
         found[name] = methods
         functions = [method for method in methods if isinstance(method, FunctionType)]
         called = sorted({name for function in functions for name in function.__code__.co_names})
-        wanted += [n for n in called if any(isinstance(vars(base).get(n), FunctionType) for base in kind.__mro__)]
+        wanted += [n for n in called if isinstance(getattr(kind, n, None), FunctionType)]
     return found
 
 
