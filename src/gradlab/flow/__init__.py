@@ -1,5 +1,6 @@
 """The gradient-flow laboratory: what is recorded of a step, what theory says of it, and what many seeds say."""
 
+from gradlab.flow.correlations import Correlation, correlation_fixed_point, correlation_map
 from gradlab.flow.doctor import Diagnosis, Finding, diagnose
 from gradlab.flow.gains import Attribution, attribution
 from gradlab.flow.probes import PROBES, FlowRecorder
@@ -19,6 +20,7 @@ from gradlab.flow.theory import MeanField, chi, critical_gain, mean_field, predi
 __all__ = [
     "PROBES",
     "Attribution",
+    "Correlation",
     "DecaySlope",
     "Diagnosis",
     "Finding",
@@ -29,6 +31,8 @@ __all__ = [
     "attribution",
     "bootstrap_interval",
     "chi",
+    "correlation_fixed_point",
+    "correlation_map",
     "critical_gain",
     "decay_slope",
     "diagnose",

@@ -65,14 +65,17 @@ class _Moments:
     """E[φ(√q·z)²] and E[φ'(√q·z)²] of one activation, each computed once for a q."""
 
     def __init__(self, activation: str | Activation):
-        if not isinstance(activation, Activation):
-            activation = lookup("activation", activation, ACTIVATIONS)()
-        phi: Activation = activation
+        phi = as_activation(activation)
         self.name = repr(phi)
         self.square = cache(lambda q: _mean_square(lambda x: phi.forward(x), q, f"{self.name}: φ"))
         self.slope_square = cache(
             lambda q: _mean_square(lambda x: phi.derivative(x, phi.forward(x)), q, f"{self.name}: φ'")
         )
+
+
+def as_activation(activation: str | Activation) -> Activation:
+    """Return an activation as it is, or the one of a name from `ACTIVATIONS`; raise ValueError for another name."""
+    return activation if isinstance(activation, Activation) else lookup("activation", activation, ACTIVATIONS)()
 
 
 def variance_map(activation: str | Activation, q: float, gain: float, bias_std: float = 0.0) -> float:
@@ -329,7 +332,7 @@ def _mean_square(f: Callable[[np.ndarray], np.ndarray], q: float, name: str) -> 
             return float(np.mean(np.square(_known(f(np.array([[-x, x]])), name, q))))
         root = math.sqrt(q)
         nodes, weights = _legendre()
-        left, right = _panels(10 + max(0, math.ceil(math.log2(root))))
+        left, right = panels(root)
 
         def root_of_integrand(left: np.ndarray, right: np.ndarray) -> np.ndarray:
             z = ((left + right)[:, None] + (right - left)[:, None] * nodes) / 2.0
@@ -371,8 +374,10 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache
-def _panels(halvings: int) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right ends of the panels: halved towards 0 again and again, and out to 40 standard deviations."""
+def panels(root: float, outermost: float = 40.0) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right ends of panels over z ~ N(0, 1), graded towards 0, where f(root·z) bends on a scale of 1/root."""
+    halvings = 10 + max(0, math.ceil(math.log2(root)))
     edges = np.r_[0.0, 2.0 ** -np.arange(halvings, 0.0, -1.0), np.arange(1.0, 11.0), 20.0, 40.0]
+    edges = np.r_[edges[edges < outermost], outermost]
     edges = np.r_[-edges[:0:-1], edges]
     return edges[:-1], edges[1:]
