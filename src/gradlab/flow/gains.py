@@ -5,38 +5,45 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import UnionType
 
 import numpy as np
 
 from gradlab.nn.activations import Activation
 from gradlab.nn.arrays import norm
-from gradlab.nn.layers import Dense
+from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.network import Network
-from gradlab.nn.remedies import BatchNorm, Dropout
+from gradlab.nn.remedies import BatchNorm, Dropout, Residual
 from gradlab.training.loop import Step
 from gradlab.training.passes import in_a_row
+
+KINDS = ("weight", "slope", "rest", "around")
+Factors = dict[str, np.ndarray]  # by what each kind multiplies the norm (replicas,)
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Each layer's gain, ‖δ_l‖/‖δ_{l+1}‖ = weight·slope·rest, with δ_l = dL/dz_l of the Dense layer l.
+    """Each layer's gain, ‖δ_l‖/‖δ_{l+1}‖ = weight·slope·rest·around.
 
-    Norms are over samples and units. A number is nan where the norm that it divides by is 0, underflowed or not.
+    δ_l is dL/dz_l of the Dense layer l, and dL/dy of a Residual. Norms are over samples and units. A number is nan
+    where the norm that it divides by is 0, underflowed or not.
 
     Attributes
     ----------
     layers : tuple of str
-        Whose δ_l it is: every Dense layer's ``"0.W"``, ``"2.W"``, … but the last one's.
+        Whose δ_l it is: every Dense layer's ``"0.W"``, ``"2.W"``, … and every Residual's ``"3"``, but the last one's.
     gain : ndarray (layers, replicas)
         ‖δ_l‖/‖δ_{l+1}‖; one network is one replica.
     weight : ndarray (layers, replicas)
-        ‖δ_{l+1}Wᵀ‖/‖δ_{l+1}‖, W being the weights of layer l + 1 in that pass.
+        ‖δ_{l+1}Wᵀ‖/‖δ_{l+1}‖, W being the weights of layer l + 1 in that pass. If that is a Residual, the product over
+        the Dense layers inside it.
     slope : ndarray (layers, replicas)
         By what the activation between them multiplies the norm, ‖d ⊙ φ'‖/‖d‖: with nothing else between, d is
-        δ_{l+1}Wᵀ. 1 without an activation; with several, their product.
+        δ_{l+1}Wᵀ. 1 without an activation; with several, those inside a Residual too, their product.
     rest : ndarray (layers, replicas)
-        By what BatchNorm and Dropout between them multiply it; 1 if there are none.
+        By what BatchNorm and Dropout multiply it; 1 if there are none.
+    around : ndarray (layers, replicas)
+        Of a Residual y = x + f(x), ‖dL/dy + d‖/‖d‖, where d = f'ᵀ·dL/dy came back through f: by what the way around
+        multiplies the norm. 1 if layer l + 1 is none.
     """
 
     layers: tuple[str, ...]
@@ -44,6 +51,7 @@ class Attribution:
     weight: np.ndarray
     slope: np.ndarray
     rest: np.ndarray
+    around: np.ndarray
 
 
 def attribution(source: Step | Network, deltas: Sequence[np.ndarray] | None = None) -> Attribution:
@@ -69,9 +77,9 @@ def attribution(source: Step | Network, deltas: Sequence[np.ndarray] | None = No
     Raises
     ------
     ValueError
-        If there is a layer that is not a Dense, an activation, a BatchNorm or a Dropout: around a Residual the gradient
-        takes two ways, whose sum has no factors. If there are fewer than two Dense layers; or the deltas are
-        missing, or not one for the input and each layer.
+        If there is a layer that is not a Dense, an activation, a BatchNorm, a Dropout or a Residual of these; if there
+        are fewer than two Dense layers or Residuals; or the deltas are missing, not one for the input and each layer,
+        or of another pass than the last one through a Residual.
 
     Examples
     --------
@@ -91,33 +99,44 @@ def attribution(source: Step | Network, deltas: Sequence[np.ndarray] | None = No
         raise ValueError(f"deltas: {network!r} has gone through no pass yet; give what its backward returned")
     if len(deltas) != len(network.layers) + 1:
         raise ValueError(f"deltas: {len(deltas)} arrays do not fit {len(network.layers)} layers: one more than these")
-    for i, layer in enumerate(network.layers):
-        if not isinstance(layer, Dense | Activation | BatchNorm | Dropout):
-            kinds = "Dense, activations, BatchNorm and Dropout"
-            raise ValueError(f"layer {i} ({layer!r}): the gain cannot be split; the layers may be {kinds}")
-    dense = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense)]
-    if len(dense) < 2:
-        raise ValueError(f"{network!r}: a gain needs two Dense layers, one behind the other")
-    first, last = dense[0] + 1, dense[-1] + 1
-    sizes = {i: _size(deltas[i]) for i in range(first, last + 1)}
+    stations = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense | Residual)]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        factors = {i: sizes[i] / sizes[i + 1] for i in range(first, last)}
-        gains = [sizes[a + 1] / sizes[b + 1] for a, b in itertools.pairwise(dense)]
+        factors = _factors(network.layers, deltas, "")
+        if len(stations) < 2:
+            raise ValueError(f"{network!r}: a gain needs two Dense layers or Residuals, one behind the other")
+        sizes = [_size(deltas[i + 1]) for i in stations]
+        gains = [one / following for one, following in itertools.pairwise(sizes)]
+        split = [_product(factors[a + 1 : b + 1]) for a, b in itertools.pairwise(stations)]
+    names = [f"{i}.W" if isinstance(network.layers[i], Dense) else f"{i}" for i in stations[:-1]]
+    one = np.ones_like(sizes[0])
+    by_kind = {kind: np.stack([one * each.get(kind, 1.0) for each in split]) for kind in KINDS}
+    return Attribution(tuple(names), np.stack(gains), **by_kind)
 
-    def product(kind: type | UnionType) -> np.ndarray:
-        """Multiply, between each two Dense layers, the factors of the layers of one kind."""
-        between = [range(a + 1, b) for a, b in itertools.pairwise(dense)]
-        one = np.ones_like(sizes[last])
-        chosen = [[factors[i] for i in places if isinstance(network.layers[i], kind)] for places in between]
-        return np.stack([np.prod([one, *some], axis=0) for some in chosen])
 
-    return Attribution(
-        layers=tuple(f"{i}.W" for i in dense[:-1]),
-        gain=np.stack(gains),
-        weight=np.stack([factors[i] for i in dense[1:]]),
-        slope=product(Activation),
-        rest=product(BatchNorm | Dropout),
-    )
+def _factors(layers: Sequence[Layer], deltas: Sequence[np.ndarray], path: str) -> list[Factors]:
+    """Compute by what each layer multiplies the norm of what comes back to it."""
+    found: list[Factors] = []
+    for i, layer in enumerate(layers):
+        change = _size(deltas[i]) / _size(deltas[i + 1])
+        if isinstance(layer, Residual):
+            inner = layer.passes.get(True)
+            if inner is None or not inner.deltas or not np.array_equal(inner.deltas[-1], deltas[i + 1], equal_nan=True):
+                raise ValueError(f"layer {path}{i} ({layer!r}) has gone through another pass than that of the deltas")
+            branch = _product(_factors(layer.layers, inner.deltas, f"{path}{i}."))
+            around = _size(deltas[i]) / _size(inner.deltas[0])
+            found.append(branch | {"around": around * branch.get("around", 1.0)})
+        elif isinstance(layer, Dense | Activation | BatchNorm | Dropout):
+            kind = "weight" if isinstance(layer, Dense) else "slope" if isinstance(layer, Activation) else "rest"
+            found.append({kind: change})
+        else:
+            kinds = "Dense, activations, BatchNorm, Dropout and Residual"
+            raise ValueError(f"layer {path}{i} ({layer!r}): the gain cannot be split; the layers may be {kinds}")
+    return found
+
+
+def _product(factors: Sequence[Factors]) -> Factors:
+    """Multiply the factors of several layers, kind by kind."""
+    return {kind: np.prod([f[kind] for f in factors if kind in f], axis=0) for kind in {k for f in factors for k in f}}
 
 
 def _size(delta: np.ndarray) -> np.ndarray:
