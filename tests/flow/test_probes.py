@@ -505,3 +505,98 @@ def test_a_residual_that_has_moved_on_is_named():
     network.forward(X, training=True)
     with pytest.raises(ValueError, match=r"layer 1 \(Residual.* another pass since"):
         FlowRecorder(what=["delta_rms"])(step)
+
+
+def test_gradients_are_described_by_their_entries_biases_and_total():
+    recorder = FlowRecorder(
+        what=["gradient_min", "gradient_max", "gradient_q25", "bias_norm", "bias_gradient_norm", "total_gradient_norm"]
+    )
+    network, last = Network(mlp([3, 5, 4, 1], "tanh"), seed=[1, 2]), {}
+    for step in steps(network):
+        recorder(step)
+        dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+        last = {
+            "gradient_min": [layer.dW.min(axis=(-2, -1)) for layer in dense],
+            "gradient_max": [layer.dW.max(axis=(-2, -1)) for layer in dense],
+            "gradient_q25": [np.quantile(layer.dW, 0.25, axis=(-2, -1)) for layer in dense],
+            "bias_norm": [np.linalg.norm(layer.b, axis=(-2, -1)) for layer in dense],
+            "bias_gradient_norm": [np.linalg.norm(layer.db, axis=(-2, -1)) for layer in dense],
+            "total_gradient_norm": [np.linalg.norm(network.grads, axis=-1)],
+        }
+    for name, expected in last.items():
+        np.testing.assert_allclose(recorder.table()[name][-1], expected, rtol=1e-13, err_msg=name)
+    assert recorder.layers_of("gradient_min") == ("0.W", "2.W", "4.W")
+    assert recorder.layers_of("bias_norm") == ("0.b", "2.b", "4.b")
+    assert recorder.layers_of("total_gradient_norm") == ("all",)
+
+
+def test_the_units_of_a_layer_are_recorded_on_request():
+    names = ["activation_mean@1", "activation_std@1", "delta_rms@0", "saturated_share@1"]
+    recorder, network = FlowRecorder(what=names), Network(mlp([3, 5, 1], "sigmoid", gain=6.0))
+    for step in steps(network):
+        recorder(step)
+    y, dz = step.tape[2], step.deltas[1]
+    table = recorder.table()
+    np.testing.assert_allclose(table["activation_mean@1"][-1, :, 0], y.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(table["activation_std@1"][-1, :, 0], y.std(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(table["delta_rms@0"][-1, :, 0], np.sqrt((dz**2).mean(axis=0)), rtol=1e-13)
+    np.testing.assert_allclose(table["saturated_share@1"][-1, :, 0], (y * (1 - y) < 0.0125).mean(axis=0))
+    assert recorder.layers_of("delta_rms@0") == ("0", "1", "2", "3", "4")
+
+
+def test_units_inside_a_residual():
+    recorder = record(steps(Network(remedied(), seed=[1, 2])), "activation_mean@4.2", "activation_mean@4.4.1")
+    assert recorder.table()["activation_mean@4.2"].shape == (9, 5, 2)
+    assert (recorder.table()["activation_mean@4.2"] >= 0.0).all()  # of a ReLU
+
+
+def test_a_probe_of_ones_own_is_recorded_under_its_name():
+    def largest_bias(sight):
+        return np.stack([np.abs(layer.b).max(axis=(-2, -1)) for layer in sight.network.layers if hasattr(layer, "b")])
+
+    recorder = FlowRecorder(what=[largest_bias, "weight_norm"])
+    for step in steps(Network(mlp([3, 5, 1]), seed=[1, 2])):
+        recorder(step)
+    expected = [np.abs(layer.b).max(axis=(-2, -1)) for layer in step.network.layers if hasattr(layer, "b")]
+    np.testing.assert_array_equal(recorder.table()["largest_bias"][-1], expected)
+    assert recorder.table().keys() == {"step", "epoch", "largest_bias", "weight_norm"}
+    assert recorder.layers_of("largest_bias") == ("0", "1")
+
+
+class NoBias(Layer):
+    """A layer with a weight and no bias."""
+
+    n_in, n_out = 3, 1
+
+    def parameter_shapes(self):
+        return {"W": (3, 1)}
+
+    def forward(self, x):
+        return x @ self.W
+
+    def backward(self, dy, x, y):
+        self.dW[...] = x.mT @ dy
+        return dy @ self.W.mT
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        ("activation_mean@7", r"what: 'activation_mean@7': Network.* has no layer 7"),
+        ("saturated_share@0", r"layer 0 \(Dense\(3, 2\)\) is no activation"),
+        ("activation_mean@", "'' is not the place of a layer"),
+        ("activation_mean@a.1", "'a.1' is not the place of a layer"),
+        ("weight_norm@1", "did you mean|is not one of activation_mean"),
+        ("activation_men", "did you mean 'activation_mean'"),
+        (lambda sight: sight, "neither a name nor a function with a name of its own"),
+        (3, "what: 3 is not one of|'int' object is not iterable"),
+    ],
+)
+def test_what_cannot_be_recorded_is_named(what, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        FlowRecorder(what=[what])(next(steps(Network(mlp([3, 2, 1])))))
+
+
+def test_a_network_without_biases_has_none_to_record():
+    with pytest.raises(ValueError, match="has no biases"):
+        FlowRecorder(what="bias_norm")(next(steps(Network([NoBias()]))))

@@ -3,7 +3,7 @@
 from gradlab.flow.correlations import Correlation, correlation_fixed_point, correlation_map
 from gradlab.flow.doctor import Diagnosis, Finding, diagnose
 from gradlab.flow.gains import Attribution, attribution
-from gradlab.flow.probes import PROBES, FlowRecorder
+from gradlab.flow.probes import PROBES, FlowRecorder, Sight
 from gradlab.flow.statistics import (
     DecaySlope,
     Interval,
@@ -28,6 +28,7 @@ __all__ = [
     "Interval",
     "MeanField",
     "PairedTest",
+    "Sight",
     "attribution",
     "bootstrap_interval",
     "chi",

@@ -5,13 +5,31 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.flow.quantities import OF_ACTIVATIONS, PROBES, Activations, Probe, Sight
+from gradlab.flow.quantities import (
+    OF_ACTIVATIONS,
+    OF_ALL,
+    OF_BIASES,
+    PROBES,
+    Activations,
+    Probe,
+    Sight,
+    biases,
+    find_probe,
+)
 from gradlab.nn.checks import lookup
 from gradlab.nn.network import Network
+from gradlab.nn.wiring import numbered
 from gradlab.training.loop import Step
 from gradlab.training.recording import Weights, check_every, is_recorded
 
-__all__ = ["PROBES", "FlowRecorder", "Probe", "Weights"]
+__all__ = ["PROBES", "FlowRecorder", "Probe", "Sight", "Weights"]
+
+
+def _name(what: str | Probe) -> str:
+    name = what if isinstance(what, str) else getattr(what, "__name__", "")
+    if not isinstance(name, str) or (callable(what) and (not name.isidentifier() or name in PROBES)):
+        raise ValueError(f"what: {what!r} is neither a name nor a function with a name of its own")
+    return name
 
 
 class FlowRecorder:
@@ -25,14 +43,22 @@ class FlowRecorder:
     ----------
     every : "step", "epoch" or int
         Which steps: all; the first of all and the last of each epoch; or one in so many, from the first.
-    what : sequence of str
-        Names from `PROBES`.
+    what : sequence of str or callable
+        Names from `PROBES`, or a probe of your own: a function with a name, from a `Sight` to numbers (rows, ...), with
+        a column per replica, if there are any.
 
         Of each weight matrix, ``layers``: ``weight_gradient_norm``, ``weight_norm`` (after the step), ``zero_share``
         and ``subnormal_share`` of the gradient, ``delta_rms`` (of dL/dz of the batch's mean loss), and
         ``update_ratio``, ‖ΔW‖/‖W‖ with W from before the step. That is from before the training or from when the
         recorder was called with the step before, so what else is done to the weights in between counts too. It is nan
         if the recorder was not called with the step before; where W was zero it is inf, or nan if it is zero still.
+
+        ``gradient_min``, ``gradient_max``, ``gradient_q05``, ``_q25``, ``_q50``, ``_q75`` and ``_q95`` of the entries
+        of each matrix's gradient. Of each layer's biases: ``bias_norm`` and ``bias_gradient_norm``. Of all parameters
+        together: ``total_gradient_norm``.
+
+        Of the units of one layer, at its place in the network, over the batch's samples: ``activation_mean@3``,
+        ``activation_std@3``, ``delta_rms@3`` (of dL/dy) and ``saturated_share@3``.
 
         Of each activation, over the batch's samples and the units: ``preactivation_mean``, ``_std``, ``_q05``,
         ``_q25``, ``_q50``, ``_q75``, ``_q95`` of its input, ``activation_mean``, … of its output, and
@@ -66,10 +92,12 @@ class FlowRecorder:
     (('0.W', '2.W'), ('1',))
     """
 
-    def __init__(self, every: str | int = 1, what: str | Sequence[str] = ("weight_gradient_norm",), *, x: Any = None):
+    def __init__(
+        self, every: str | int = 1, what: str | Sequence[str | Probe] = ("weight_gradient_norm",), *, x: Any = None
+    ):
         self.every = check_every(every)
-        what = (what,) if isinstance(what, str) else what
-        self._probes = {name: lookup("what", name, PROBES) for name in what}
+        what = (what,) if isinstance(what, str) or callable(what) else what
+        self._probes = {_name(one): one if callable(one) else find_probe(one) for one in what}
         if "dead_share" in self._probes and x is None:
             raise ValueError("x: dead_share is of the whole data; give them, FlowRecorder(..., x=...)")
         self._x = x if x is None or hasattr(x, "toarray") else np.asarray(x)
@@ -128,6 +156,15 @@ class FlowRecorder:
         if x is not None and (x.shape[-1] != inputs[-1] or x.shape[:-2] not in ((), inputs[:-2])):
             raise ValueError(f"x: an array of shape {x.shape} does not fit a network that trains on {inputs}")
         weights = Weights(network)
+        if self._probes.keys() & OF_BIASES and not biases(network):
+            raise ValueError(f"{network!r} has no biases that could be recorded")
+        places = {place for place, _ in numbered(network.layers)}
+        for name in self._probes:
+            _, at, place = name.partition("@")
+            if at and place not in places:
+                raise ValueError(
+                    f"what: {name!r}: {network!r} has no layer {place}; it has {', '.join(sorted(places))}"
+                )
         if self._probes.keys() & OF_ACTIVATIONS:
             self._activations = Activations(network)
         self._network, self._weights, self.layers = network, weights, weights.names
@@ -171,7 +208,8 @@ class FlowRecorder:
         """Return the names of the layers of one recorded quantity, the second axis of its table.
 
         Weight matrices are ``"0.W"``, ``"2.W"``, …; activations go by their place, ``"1"``, ``"3"``, …; both are
-        ``"2.0.W"``, ``"2.1"`` inside a container at 2. Empty before the first step.
+        ``"2.0.W"``, ``"2.1"`` inside a container at 2. Biases are ``"0.b"``, …, all parameters together ``"all"``;
+        units, and the rows of a probe of your own, are numbered from ``"0"``. Empty before the first step.
 
         Raises
         ------
@@ -179,9 +217,17 @@ class FlowRecorder:
             If that quantity is not recorded.
         """
         lookup("name", name, self._probes)
+        if not self.layers or self._network is None:
+            return ()
         if name in OF_ACTIVATIONS:
             return () if self._activations is None else self._activations.names
-        return self.layers
+        if name in OF_BIASES:
+            return tuple(p.name for p in biases(self._network))
+        if name in OF_ALL:
+            return ("all",)
+        if name in PROBES:
+            return self.layers
+        return tuple(str(i) for i in range(len(self._records[name][0])))
 
     def table(self) -> dict[str, np.ndarray]:
         """Return ``step`` and ``epoch`` (steps,), and each quantity (steps, layers, replicas); one network is one.

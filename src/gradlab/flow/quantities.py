@@ -1,5 +1,5 @@
-"""What can be measured of a step: of each weight matrix and its gradient (see `training.recording`), and of each
-activation."""
+"""What can be measured of a step: of each weight matrix and its gradient (see also `training.recording`), of biases, of
+the whole gradient, of each activation, and of the units of one layer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import Activation
+from gradlab.nn.arrays import norm
+from gradlab.nn.checks import lookup
 from gradlab.nn.network import ROWS_AT_ONCE, Network
-from gradlab.nn.wiring import numbered
+from gradlab.nn.wiring import Parameter, numbered
 from gradlab.training.passes import LayerPass, in_a_row, lay_open, part_of, root_mean_square
 from gradlab.training.recording import QUANTITIES as OF_WEIGHTS
 from gradlab.training.recording import Moment
@@ -101,6 +103,12 @@ class Sight(Moment):
         return [in_a_row(part.y) for _, _, part in self.activated()]
 
     @cached_property
+    def gradient_quantiles(self) -> np.ndarray:
+        """Those `QUANTILES` of the entries of dL/dW (layers, quantiles, ...)."""
+        grads = self.network.grads
+        return np.stack([np.quantile(grads[..., p.where], QUANTILES, axis=-1) for p in self.weights.places])
+
+    @cached_property
     def preactivation_quantiles(self) -> np.ndarray:
         """Their `QUANTILES` (layers, quantiles, ...)."""
         return np.stack([np.quantile(row, QUANTILES, axis=-1) for row in self.preactivation])
@@ -156,10 +164,100 @@ def dead_share(sight: Sight) -> np.ndarray:
     return np.stack([1.0 - np.mean(units, axis=-1) for units in alive])
 
 
+def extreme(sight: Sight, largest: bool) -> np.ndarray:
+    """Least or largest entry, sign and all, of each layer's dL/dW."""
+    grads = sight.network.grads
+    return np.stack([(np.max if largest else np.min)(grads[..., p.where], axis=-1) for p in sight.weights.places])
+
+
+def gradient_quantile(sight: Sight, i: int) -> np.ndarray:
+    """Quantile number i of `QUANTILES` of the entries of each layer's dL/dW."""
+    return sight.gradient_quantiles[:, i]
+
+
+def total_gradient_norm(sight: Sight) -> np.ndarray:
+    """Norm of the gradient by all parameters together, biases included: one number per replica."""
+    return np.moveaxis(norm(sight.network.grads), -1, 0)
+
+
+def biases(network: Network) -> list[Parameter]:
+    """Return where the biases of the layers stand, from the input to the logits."""
+    return [p for p in network.parameters if p.attribute == "b"]
+
+
+def bias_norm(sight: Sight) -> np.ndarray:
+    """Norm of b of each layer, after the step."""
+    return np.stack([norm(sight.network.params[..., p.where])[..., 0] for p in biases(sight.network)])
+
+
+def bias_gradient_norm(sight: Sight) -> np.ndarray:
+    """Norm of dL/db of each layer."""
+    return np.stack([norm(sight.network.grads[..., p.where])[..., 0] for p in biases(sight.network)])
+
+
+def of_units(name: str, place: str) -> Probe:
+    """Return the probe that measures each unit of one layer, over the batch's samples.
+
+    Parameters
+    ----------
+    name : str
+        A key of `OF_UNITS`.
+    place : str
+        Of the layer: ``"1"``, or ``"2.1"`` inside a container at 2.
+    """
+
+    def probe(sight: Sight) -> np.ndarray:
+        part = part_of(sight.network, place, sight.passes)
+        return np.moveaxis(OF_UNITS[name](part, sight, place), -1, 0)
+
+    return probe
+
+
+def _saturated_units(part: LayerPass, sight: Sight, place: str) -> np.ndarray:
+    activation = part.layer
+    if not isinstance(activation, Activation):
+        raise ValueError(f"what: saturated_share@{place}: layer {place} ({activation!r}) is no activation")
+    limit = SATURATED * largest_slope(activation)
+    return np.mean(np.abs(activation.derivative(part.x, part.y)) < limit, axis=-2)
+
+
+OF_UNITS: dict[str, Callable[[LayerPass, Sight, str], np.ndarray]] = {
+    "activation_mean": lambda part, sight, place: np.mean(part.y, axis=-2),
+    "activation_std": lambda part, sight, place: np.std(part.y, axis=-2),
+    "delta_rms": lambda part, sight, place: root_mean_square(np.swapaxes(part.dy, -1, -2)),  # type: ignore[arg-type]
+    "saturated_share": _saturated_units,
+}
+OF_BIASES: dict[str, Probe] = {"bias_norm": bias_norm, "bias_gradient_norm": bias_gradient_norm}
+OF_GRADIENTS: dict[str, Probe] = {
+    "gradient_min": partial(extreme, largest=False),
+    "gradient_max": partial(extreme, largest=True),
+}
+for _i, _q in enumerate(QUANTILES):
+    OF_GRADIENTS[f"gradient_q{100 * _q:02.0f}"] = partial(gradient_quantile, i=_i)
 OF_ACTIVATIONS: dict[str, Probe] = {"saturated_share": saturated_share, "dead_share": dead_share}
 for _of in ("preactivation", "activation"):
     OF_ACTIVATIONS[f"{_of}_mean"] = partial(mean, of=_of)
     OF_ACTIVATIONS[f"{_of}_std"] = partial(standard_deviation, of=_of)
     for _i, _q in enumerate(QUANTILES):
         OF_ACTIVATIONS[f"{_of}_q{100 * _q:02.0f}"] = partial(quantile, of=_of, i=_i)
-PROBES: dict[str, Probe] = {**OF_WEIGHTS, **OF_ACTIVATIONS}
+OF_ALL: dict[str, Probe] = {"total_gradient_norm": total_gradient_norm}
+PROBES: dict[str, Probe] = {**OF_WEIGHTS, **OF_GRADIENTS, **OF_BIASES, **OF_ALL, **OF_ACTIVATIONS}
+
+
+def find_probe(name: str) -> Probe:
+    """Return the probe of a name from `PROBES`, or ``NAME@PLACE`` with a name from `OF_UNITS`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, naming those that there are.
+    """
+    what, at, place = name.partition("@") if isinstance(name, str) else (name, "", "")
+    if not at:
+        return lookup("what", name, PROBES)
+    lookup(f"what: {name!r}", what, OF_UNITS)
+    if not all(number.isdecimal() for number in place.split(".")):
+        raise ValueError(
+            f"what: {name!r}: {place!r} is not the place of a layer, such as 1, or 2.1 inside a Residual at 2"
+        )
+    return of_units(what, place)
