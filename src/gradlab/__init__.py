@@ -10,11 +10,11 @@ from gradlab.training import __all__ as _of_training
 
 if TYPE_CHECKING:
     from gradlab.check import GradientCheck, check_gradients
-    from gradlab.estimator import MLPClassifier
+    from gradlab.estimators import MLPClassifier
 
 _LATE = {  # imported when they are asked for: scikit-learn takes a second
     "GradientCheck": "gradlab.check",
-    "MLPClassifier": "gradlab.estimator",
+    "MLPClassifier": "gradlab.estimators",
     "check_gradients": "gradlab.check",
 }
 __version__ = "0.1.0"

@@ -1,26 +1,20 @@
-"""A classifier for scikit-learn's users: MLPClassifier as they know it, with the network inside to look at."""
+"""The classifier: its parameters, what it checks of them, and the network inside, to look at."""
 
 from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier as ScikitMLPClassifier
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, estimator_html_repr, gen_batches
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -28,41 +22,43 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from gradlab import export
-from gradlab.flow import FlowRecorder
+from gradlab.estimators.conversion import from_sklearn, to_sklearn, to_torch
+from gradlab.estimators.curves import logits_of
+from gradlab.estimators.descent import descend
+from gradlab.estimators.display import draw_flow, network_html
+from gradlab.estimators.lbfgs import minimize_loss
+from gradlab.estimators.onnx import to_onnx
+from gradlab.estimators.samples import (
+    Samples,
+    check_classes_known,
+    check_classes_present,
+    set_aside,
+    weighted_samples,
+)
 from gradlab.nn import (
     ACTIVATIONS,
     LOSSES,
-    SGD,
     Activation,
-    Adam,
-    BatchNorm,
     BinaryCrossEntropy,
     Dense,
-    Identity,
     Layer,
     Loss,
     Network,
     Optimizer,
-    ReLU,
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredError,
-    Tanh,
     mlp,
 )
 from gradlab.nn.activations import sigmoid
 from gradlab.nn.checks import lookup
 from gradlab.nn.losses import softmax
-from gradlab.training import DivergenceError, EngineError, Step, predict, train
+from gradlab.training import DivergenceError, EngineError, Step
 from gradlab.training.stopping import Best
 
 ALIASES = {"logistic": "sigmoid"}  # scikit-learn's names, and ours
-ROWS_OF_A_PASS = 1024  # of lbfgs, which takes all rows in each evaluation
-FLOW = ("weight_gradient_norm", "weight_norm")  # what record_flow keeps of each layer
-LOWEST_RATE = 1e-6  # at which learning_rate="adaptive" gives up
 
 Callback = Callable[[Step], object]
 
@@ -200,7 +196,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     [(5, 2), (5, 16), (5, 16), (5, 16), (5, 16), (5, 1)]
     """
 
+    classes_: np.ndarray
     loss_: float
+    _optimizer: Optimizer
+    _best: Best
     _parameter_constraints: ClassVar[dict] = {
         **ScikitMLPClassifier._parameter_constraints,
         "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), Activation, "array-like"],
@@ -396,18 +395,21 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         check_classification_targets(y)
         self._learn_classes(y, goes_on, incremental)
-        samples = self._samples(X, y, sample_weight, self.class_weight)
-        if not incremental:
-            self._check_classes_present(samples)
+        samples = weighted_samples(X, y, self._label_binarizer, sample_weight, self.class_weight)
+        if not incremental and not self._is_multilabel():
+            check_classes_present(samples)
         generator = check_random_state(self.random_state)
         loss = self._choose_loss()
         widths = [X.shape[1], *self._hidden_widths(), samples.targets.shape[1]]
-        network = self._kept_network(widths, X.dtype) if goes_on else self._new_network(widths, X.dtype, generator)
+        if goes_on:
+            self._keep_network(widths, X.dtype)
+        else:
+            self._new_network(widths, X.dtype, generator)
         training, validation = self._split(samples, validation_data, generator)
         if self.solver == "lbfgs":
-            self._minimize(network, loss, training, validation)
+            minimize_loss(self, loss, training, validation)
         else:
-            self._descend(network, loss, training, validation, generator, incremental)
+            descend(self, loss, training, validation, generator, incremental)
         return self
 
     def _check_together(self, validation_data: Any) -> None:
@@ -429,53 +431,14 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn_classes(self, y: np.ndarray, goes_on: bool, incremental: bool) -> None:
         """Set `classes_`, or check that y has those that are known."""
-        if not goes_on and not incremental:
+        if goes_on or incremental:
+            check_classes_known(y, self.classes_, all_of_them=self.warm_start and not incremental)
+        else:
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-            return
-        classes = unique_labels(y)
-        unknown, missing = np.setdiff1d(classes, self.classes_), np.setdiff1d(self.classes_, classes)
-        if self.warm_start and not incremental and (unknown.size or missing.size):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {classes}"
-            )
-        if unknown.size:
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
 
-    def _samples(self, X: Any, y: np.ndarray, sample_weight: Any, class_weight: Any) -> _Samples:
-        """Put samples, targets and weights together, in one float type."""
-        targets = self._label_binarizer.transform(y).astype(X.dtype)
-        weights = given = None
-        if sample_weight is not None:
-            weights = given = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        if class_weight is not None:
-            if isinstance(class_weight, dict):
-                unknown = [label for label in class_weight if label not in self.classes_]
-                if unknown:
-                    raise ValueError(f"class_weight: {unknown} are not in classes_, {self.classes_}")
-                class_weight = {label: w for label, w in class_weight.items() if label in y}  # a part may lack some
-            by_class = compute_sample_weight(class_weight, y).astype(X.dtype)
-            if not (by_class >= 0.0).all():
-                raise ValueError("class_weight: weights must be at least 0")
-            weights = by_class if weights is None else weights * by_class
-        if weights is not None and not weights.sum() > 0.0:
-            raise ValueError("sample_weight and class_weight: all weights are 0; there is no class to learn from")
-        return _Samples(X, y, targets, weights, given)
-
-    def _check_classes_present(self, samples: _Samples) -> None:
-        """Raise ValueError unless two classes, or the label vectors, have a weight."""
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            return
-        counted = samples.y if samples.weights is None else samples.y[samples.weights > 0.0]
-        present = np.unique(counted)
-        if len(present) < 2:
-            weighted = "" if samples.weights is None else " with a weight above 0"
-            raise ValueError(
-                f"y: all samples{weighted} are of one class, {present.tolist()}; a classifier needs two classes or more"
-            )
+    def _is_multilabel(self) -> bool:
+        return self._label_binarizer.y_type_.startswith("multilabel")
 
     def _hidden_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -517,7 +480,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         activations = self._activations(len(widths) - 2)
         return mlp(widths, activations, weight_init, dropout=self.dropout, batch_norm=self.batch_norm)
 
-    def _new_network(self, widths: list[int], dtype: Any, generator: np.random.RandomState) -> Network:
+    def _new_network(self, widths: list[int], dtype: Any, generator: np.random.RandomState) -> None:
         """Make a network, and set what counts from the first fit on."""
         layers = self._layers(widths)
         activations = [layer for layer in layers if isinstance(layer, Activation)]
@@ -541,10 +504,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.validation_loss_curve_: list[float] | None = None
         self.best_loss_: float | None = None
         self.best_validation_score_: float | None = None
-        return network
 
-    def _kept_network(self, widths: list[int], dtype: Any) -> Network:
-        """Return the network that there is, in the data's float type."""
+    def _keep_network(self, widths: list[int], dtype: Any) -> None:
+        """Go on with the network that there is, in the data's float type."""
         known = [dense.n_in for dense in _dense(self.network_)] + [self.n_outputs_]
         if known != widths:
             raise ValueError(
@@ -560,255 +522,24 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         if self.network_.dtype != dtype:
             self.network_ = self.network_.astype(dtype)
             self.__dict__.pop("_optimizer", None)
-        return self.network_
 
     def _split(
-        self, samples: _Samples, validation_data: Any, generator: np.random.RandomState
-    ) -> tuple[_Samples, _Samples | None]:
+        self, samples: Samples, validation_data: Any, generator: np.random.RandomState
+    ) -> tuple[Samples, Samples | None]:
         """Return the samples to learn from, and those to validate with."""
         if validation_data is not None:
             return samples, self._given_validation(validation_data)
         if not self.early_stopping or self.solver == "lbfgs":
             return samples, None
-        n = samples.X.shape[0]
-        size = math.ceil(self.validation_fraction * n)
-        two_classes = samples.targets.shape[1] == 1
-        too_small = (
-            f"The validation set is too small: validation_fraction={self.validation_fraction:g} of {n} samples "
-            f"sets {size} aside and leaves {n - size}; both parts need at least 2"
-        )
-        if size < 2 or n - size < 2:
-            raise ValueError(too_small)
-        rows = train_test_split(
-            np.arange(n),
-            random_state=generator,
-            test_size=self.validation_fraction,
-            stratify=samples.y if two_classes else None,
-        )
-        parts = samples.part(rows[0]), samples.part(rows[1])
-        if two_classes and any(len(np.unique(part.y)) < 2 for part in parts):
-            raise ValueError(f"{too_small}, one of each class")
-        return parts[0], parts[1].unweighted()
+        return set_aside(samples, self.validation_fraction, generator)
 
-    def _given_validation(self, validation_data: Any) -> _Samples:
+    def _given_validation(self, validation_data: Any) -> Samples:
         X, y, *sample_weight = validation_data
         X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=self.network_.dtype, reset=False)
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         if (unknown := np.setdiff1d(unique_labels(y), self.classes_)).size:
             raise ValueError(f"validation_data: y has classes {unknown} that the training samples have not")
-        return self._samples(X, y, sample_weight[0] if sample_weight else None, None)
-
-    # The solvers
-
-    def _make_optimizer(self) -> Optimizer:
-        if self.solver == "adam":
-            return Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon, epsilon_hat=True)
-        return SGD(self.learning_rate_init, self.momentum, self.nesterovs_momentum and self.momentum > 0.0)
-
-    def _descend(
-        self,
-        network: Network,
-        loss: Loss,
-        training: _Samples,
-        validation: _Samples | None,
-        generator: np.random.RandomState,
-        incremental: bool,
-    ) -> None:
-        """Train by mini-batches, epoch after epoch."""
-        n = training.X.shape[0]
-        batch_size = min(200, n) if self.batch_size == "auto" else self.batch_size
-        if batch_size > n:
-            warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=5)
-        optimizer = getattr(self, "_optimizer", None) if incremental else None
-        best = Best(network, self.tol)
-        if isinstance(optimizer, {"adam": Adam, "sgd": SGD}[self.solver]):
-            best.restore(self._best.state())
-        else:
-            optimizer = self._make_optimizer()
-        self._optimizer, self._best = optimizer, best
-        recorder = FlowRecorder(every="epoch", what=FLOW)
-        patience = self.n_iter_no_change if self.patience is None else self.patience
-        best_loss = math.nan
-        self.n_iter_ = 0
-        rate = optimizer.learning_rate
-        steps = train(
-            network,
-            loss,
-            optimizer,
-            training.X,
-            training.targets,
-            epochs=1 if incremental else self.max_iter,
-            batch_size=int(batch_size),
-            weights=training.weights,
-            shuffle=(lambda order: order[generator.permutation(n)]) if self.shuffle else False,
-            alpha=self.alpha,
-            clip_norm=self.clip_norm,
-            engine=self.engine_ if self.engine == "auto" else self.engine,
-            each="epoch",
-            record=FLOW if self.record_flow else (),
-            record_every="epoch",
-        )
-        try:
-            for step in steps:
-                if self.record_flow:
-                    recorder(step)
-                self.engine_ = step.engine
-                self.n_iter_ += 1
-                self.t_ += n
-                self.running_loss_curve_.append(float(step.running_loss))
-                value = self._note_losses(network, loss, training, validation)
-                if not math.isfinite(self.loss_):
-                    last = len(network.layers) - 1
-                    known = self.loss_curve_[-2] if len(self.loss_curve_) > 1 else math.nan
-                    raise DivergenceError(step.epoch, step.index, last, "output", 0, known, repr(network.layers[last]))
-                lowest = best.score
-                best.take(value)
-                if best.score < lowest:
-                    best_loss, self._has_best = self.loss_, self.early_stopping
-                if self.solver == "sgd" and self.learning_rate == "invscaling":
-                    rate = _change_rate(optimizer, self.learning_rate_init / (self.t_ + 1) ** self.power_t)
-                answers = [callback(step) for callback in self.callbacks or ()]
-                if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
-                    break
-                if best.waited >= patience:
-                    what = f"Validation {self.monitor}" if self.early_stopping else "Training loss"
-                    reason = f"{what} did not improve by {self.tol:f} for {patience} consecutive epochs."
-                    if self.solver != "sgd" or self.learning_rate != "adaptive" or rate <= LOWEST_RATE:
-                        self._say(f"{reason} Stopping.")
-                        break
-                    rate = _change_rate(optimizer, rate / 5.0)
-                    self._say(f"{reason} Setting learning rate to {rate:f}")
-                    best.waited = np.zeros_like(best.waited)
-                if self.n_iter_ == self.max_iter and not incremental:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
-                        "hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=5,
-                    )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-        finally:
-            steps.close()  # type: ignore[attr-defined]  # it puts the rate back with which it began
-            optimizer.learning_rate = rate
-            if self._has_best:
-                best.roll_back()
-                self.loss_ = best_loss
-        if self.record_flow and self.n_iter_:
-            self._keep_flow(recorder.table())
-
-    def _minimize(self, network: Network, loss: Loss, training: _Samples, validation: _Samples | None) -> None:
-        """Find the least loss of all samples by L-BFGS, in float64 whatever the network's type."""
-        wide = network if network.dtype == np.float64 else network.astype(np.float64)
-
-        def objective(params: np.ndarray) -> tuple[float, np.ndarray]:
-            wide.params[...] = params
-            return self._loss_and_gradient(wide, loss, training)
-
-        def end_iteration(intermediate_result: Any) -> None:
-            network.params[...] = last[...] = intermediate_result.x
-            self.n_iter_ += 1
-            self._note_losses(network, loss, training, validation, float(intermediate_result.fun))
-
-        self.n_iter_, self.engine_ = 0, "plain"
-        last = wide.params.copy()
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = minimize(
-                    objective,
-                    wide.params.copy(),
-                    method="L-BFGS-B",
-                    jac=True,
-                    callback=end_iteration,
-                    options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-                )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-            network.params[...] = last  # not what was being tried
-            return
-        if not (math.isfinite(found.fun) and np.isfinite(found.x).all()):
-            output = len(network.layers) - 1
-            name = repr(network.layers[output])
-            raise DivergenceError(self.n_iter_, int(found.nfev), output, "output", 0, math.nan, name)
-        network.params[...], self.loss_ = found.x, float(found.fun)
-        if found.status:
-            warnings.warn(
-                f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-                "More iterations (max_iter), or scaled data, may help.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
-    def _loss_and_gradient(self, network: Network, loss: Loss, samples: _Samples) -> tuple[float, np.ndarray]:
-        """Return the mean loss of all samples, penalty included, and its gradient."""
-        value, gradient = 0.0, np.zeros_like(network.params)
-        for rows in gen_batches(samples.X.shape[0], ROWS_OF_A_PASS):
-            part = samples.part(rows)
-            share = part.total / samples.total
-            if share == 0.0:
-                continue
-            tape = network.forward(_rows(part.X, slice(None)), training=True)
-            value += share * float(loss.value(tape[-1], part.targets, part.weights))
-            network.backward(loss.gradient(tape[-1], part.targets, part.weights), tape)
-            gradient += share * network.grads
-        gradient += self.alpha / samples.total * network.weight_mask * network.params
-        return value + self._penalty(network, samples.total), gradient
-
-    def _penalty(self, network: Network, total: float) -> float:
-        return float(0.5 * self.alpha / total * np.sum(network.weight_mask * network.params**2))
-
-    def _note_losses(
-        self,
-        network: Network,
-        loss: Loss,
-        training: _Samples,
-        validation: _Samples | None,
-        value: float | None = None,
-    ) -> float:
-        """Write the losses of the network as it is now to the curves; return the one that stopping depends on."""
-        if value is None:
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error, not a warning
-                logits = _logits(network, training.X, self.engine_)
-                value = float(loss.value(logits, training.targets, training.weights))
-                value += self._penalty(network, training.total)
-        self.loss_ = value
-        self.loss_curve_.append(value)
-        self._say(f"Iteration {self.n_iter_}, loss = {value:.8f}")
-        if not self._validates():
-            self.best_loss_ = value if self.best_loss_ is None else min(self.best_loss_, value)
-        if validation is None:
-            return value
-        logits = _logits(network, validation.X, self.engine_)
-        validation_loss = float(loss.value(logits, validation.targets, validation.weights))
-        predicted = self._label_binarizer.inverse_transform(self._probabilities(logits))
-        score = float(accuracy_score(validation.y, predicted, sample_weight=validation.weights))
-        if self.validation_scores_ is None or self.validation_loss_curve_ is None:
-            self.validation_scores_, self.validation_loss_curve_, self.best_validation_score_ = [], [], score
-        self.validation_scores_.append(score)
-        self.validation_loss_curve_.append(validation_loss)
-        self.best_validation_score_ = max(self.best_validation_score_ or 0.0, score)
-        self._say(f"Validation score: {score:f}, loss = {validation_loss:.8f}")
-        if not self._validates():
-            return value
-        return validation_loss if self.monitor == "loss" else -score
-
-    def _validates(self) -> bool:
-        """Tell whether it is the validation part that ends the training."""
-        return self.early_stopping and self.solver != "lbfgs"
-
-    def _say(self, text: str) -> None:
-        if self.verbose:
-            print(text)
-
-    def _keep_flow(self, table: dict[str, np.ndarray]) -> None:
-        """Append what was recorded to `flow_`, without the axis of replicas."""
-        flow = {name: values[..., 0] if values.ndim == 3 else values for name, values in table.items()}
-        if known := getattr(self, "flow_", None):
-            if len(flow["epoch"]) > 1 and flow["epoch"][0] == flow["epoch"][1]:  # the first step, which continues
-                flow = {name: values[1:] for name, values in flow.items()}
-            flow["step"], flow["epoch"] = flow["step"] + known["step"][-1] + 1, flow["epoch"] + known["epoch"][-1] + 1
-            flow = {name: np.concatenate([known[name], values]) for name, values in flow.items()}
-        self.flow_ = flow
+        return weighted_samples(X, y, self._label_binarizer, sample_weight[0] if sample_weight else None)
 
     # Predicting
 
@@ -839,7 +570,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     def _checked_logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.network_.dtype, reset=False)
-        return _logits(self.network_, X, self.engine_)
+        return logits_of(self.network_, X, self.engine_)
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return what the output activation makes of the logits."""
@@ -894,7 +625,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if not hasattr(self, "flow_"):
             raise ValueError("plot_flow: nothing was recorded; fit with record_flow=True")
-        return export.draw_flow(self.flow_, ax)
+        return draw_flow(self.flow_, ax)
 
     def _repr_html_inner(self) -> str:
         """Show the parameters as scikit-learn does, and the network below."""
@@ -907,7 +638,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         return bundle
 
     def _network_html(self) -> str:
-        return export.network_html(self.network_, self.out_activation_) if hasattr(self, "network_") else ""
+        return network_html(self.network_, self.out_activation_) if hasattr(self, "network_") else ""
 
     # To others and back
 
@@ -933,20 +664,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         NotFittedError
             If it is not fitted.
         """
-        if not isinstance(classifier, ScikitMLPClassifier):
-            raise TypeError(f"from_sklearn: {classifier!r} is not scikit-learn's MLPClassifier")
-        check_is_fitted(classifier)
-        own = cls(**{name: v for name, v in classifier.get_params().items() if name in cls().get_params()})
-        own._label_binarizer, own.classes_ = copy.deepcopy(classifier._label_binarizer), classifier.classes_.copy()
-        widths = [len(classifier.coefs_[0]), *(len(b) for b in classifier.intercepts_)]
-        own._new_network(widths, classifier.coefs_[0].dtype, np.random.RandomState(0))
-        own.out_activation_ = classifier.out_activation_
-        own.coefs_, own.intercepts_ = classifier.coefs_, classifier.intercepts_
-        for name in _SHARED:
-            if hasattr(classifier, name):
-                setattr(own, name, copy.deepcopy(getattr(classifier, name)))
-        own.running_loss_curve_ = list(own.loss_curve_)
-        return own
+        return from_sklearn(cls, classifier)
 
     def to_sklearn(self) -> ScikitMLPClassifier:
         """Return scikit-learn's classifier with the same parameters, weights and curves.
@@ -962,31 +680,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             If it could not predict the same: for another activation than its four, one a layer, or batch normalisation.
         """
         check_is_fitted(self)
-        theirs = {Sigmoid: "logistic", Tanh: "tanh", ReLU: "relu", Identity: "identity"}
-        used = {repr(act): act for act in self.network_.layers if isinstance(act, Activation)}
-        kinds = {type(act) for act in used.values()}
-        if len(used) > 1 or not kinds <= theirs.keys():
-            raise ValueError(
-                f"to_sklearn: scikit-learn has one activation for all layers, of {', '.join(theirs.values())}; "
-                f"this network has {', '.join(sorted(used))}"
-            )
-        if any(isinstance(layer, BatchNorm) for layer in self.network_.layers):
-            raise ValueError("to_sklearn: scikit-learn has no batch normalisation")
-        params = self.get_params(deep=False)
-        given = self.activation if isinstance(self.activation, str) else None
-        params["activation"] = theirs[kinds.pop()] if kinds else given if given in theirs.values() else "relu"
-        known = ScikitMLPClassifier().get_params()
-        other = ScikitMLPClassifier(**{name: value for name, value in params.items() if name in known})
-        other._label_binarizer, other.classes_ = copy.deepcopy(self._label_binarizer), self.classes_.copy()
-        other.coefs_, other.intercepts_ = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
-        other.n_layers_, other.n_outputs_, other.out_activation_ = self.n_layers_, self.n_outputs_, self.out_activation_
-        for name in _SHARED:
-            if hasattr(self, name):
-                setattr(other, name, copy.deepcopy(getattr(self, name)))
-        other._random_state = check_random_state(self.random_state)
-        other._no_improvement_count = 0
-        other._best_coefs, other._best_intercepts = copy.deepcopy((other.coefs_, other.intercepts_))
-        return other
+        return to_sklearn(self)
 
     def to_torch(self, logits: bool = False) -> Any:
         """Return the network as a `torch.nn.Sequential` that predicts (dropout and batch normalisation included).
@@ -1005,7 +699,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             For a layer that PyTorch does not have.
         """
         check_is_fitted(self)
-        return export.to_torch(self.network_, None if logits else self.out_activation_)
+        return to_torch(self.network_, None if logits else self.out_activation_)
 
     def to_onnx(self, path: Any) -> None:
         """Write the classifier as an ONNX model: from "X" to "probabilities" and, but for multilabel, "label".
@@ -1023,40 +717,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             For a layer of somebody's own.
         """
         check_is_fitted(self)
-        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
-        export.to_onnx(self.network_, self.out_activation_, None if multilabel else self.classes_, path)
-
-
-_SHARED = (
-    "loss_",
-    "best_loss_",
-    "loss_curve_",
-    "validation_scores_",
-    "best_validation_score_",
-    "t_",
-    "n_iter_",
-    "n_features_in_",
-    "feature_names_in_",
-)
-
-
-class _Samples:
-    """Rows of X with their classes, targets (n, k) and weights; `given` are those without the classes' own."""
-
-    def __init__(
-        self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, given: np.ndarray | None
-    ):
-        self.X, self.y, self.targets, self.weights, self.given = X, y, targets, weights, given
-        self.total = float(X.shape[0] if weights is None else weights.sum())
-
-    def part(self, rows: Any) -> _Samples:
-        """Return some of the rows."""
-        weights, given = (None if w is None else w[rows] for w in (self.weights, self.given))
-        return _Samples(self.X[rows], self.y[rows], self.targets[rows], weights, given)
-
-    def unweighted(self) -> _Samples:
-        """Return the same samples without the classes' weights, as scores want them."""
-        return _Samples(self.X, self.y, self.targets, self.given, self.given)
+        classes = None if self._is_multilabel() else self.classes_
+        to_onnx(self.network_, self.out_activation_, classes, path)
 
 
 class _Views(list[np.ndarray]):
@@ -1072,17 +734,6 @@ class _Views(list[np.ndarray]):
             view[...] = array
 
 
-def _change_rate(optimizer: Optimizer, rate: float) -> float:
-    """Set SGD's learning rate, and return it.
-
-    In scikit-learn the velocity contains the rates of the steps that it came from. Ours does not, so it is stretched
-    by old/new: its product with the new rate then is what it was with the old.
-    """
-    optimizer.velocity *= optimizer.learning_rate / rate  # type: ignore[attr-defined]
-    optimizer.learning_rate = rate
-    return rate
-
-
 def _activation(given: Any) -> Activation:
     """Return an activation of this name, or a copy of the object."""
     if isinstance(given, Activation):
@@ -1093,17 +744,3 @@ def _activation(given: Any) -> Activation:
 
 def _dense(network: Network) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
-
-
-def _rows(X: Any, rows: slice) -> np.ndarray:
-    """Return some rows, dense."""
-    part = X[rows]
-    return part if isinstance(part, np.ndarray) else part.toarray()
-
-
-def _logits(network: Network, X: Any, engine: str) -> np.ndarray:
-    """Return the logits of all rows, a part at a time; by the layers where the compiled engine cannot run."""
-    if isinstance(X, np.ndarray):
-        with suppress(EngineError):
-            return predict(network, X, engine=engine)
-    return predict(network, X, engine="plain")

@@ -1,8 +1,7 @@
-"""A network for others: a page of HTML, a figure of its gradient flow, a PyTorch module, an ONNX file."""
+"""A network as an ONNX model, for whoever predicts without Python."""
 
 from __future__ import annotations
 
-import html
 import os
 from pathlib import Path
 from typing import Any
@@ -30,125 +29,6 @@ from gradlab.nn import (
     Softsign,
     Tanh,
 )
-
-
-def network_html(network: Network, out_activation: str) -> str:
-    """Show a network as a table: its layers, their shapes, their parameters.
-
-    Parameters
-    ----------
-    network : Network
-    out_activation : str
-        What makes probabilities of the logits.
-
-    Returns
-    -------
-    str
-        A fragment of HTML that needs neither style sheets nor scripts.
-    """
-    rows, width = [], network.layers[0].n_in if isinstance(network.layers[0], Dense) else ""
-    for i, layer in enumerate(network.layers):
-        shapes = layer.parameter_shapes()
-        count = sum(int(np.prod(shape)) for shape in shapes.values())
-        n_in, width = width, getattr(layer, "n_out", width)
-        named = ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items())
-        rows.append((str(i), repr(layer), f"{n_in} → {width}", named, f"{count:,}" if count else ""))
-    rows.append(("", f"{out_activation} of the logits", f"{width} → {width}", "", ""))
-    heads = ("", "layer", "features", "parameters", "number")
-    style = "style='text-align:left;padding:0 1em 0 0'"
-    lines = ["".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    head = "".join(f"<th {style}>{name}</th>" for name in heads)
-    total = f"{network.params.shape[-1]:,} parameters, {network.dtype}"
-    return f"<table><caption>The network: {total}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def draw_flow(flow: dict[str, np.ndarray], ax: Any = None) -> Any:
-    """Draw the norm of each layer's weight gradient over the epochs, the first layer dark and the last one light.
-
-    Parameters
-    ----------
-    flow : dict of ndarray
-        "epoch" (steps,) and "weight_gradient_norm" (steps, layers).
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(layout="constrained")
-    norms = flow["weight_gradient_norm"]
-    n = norms.shape[1]
-    epochs = flow["epoch"] + 1  # at whose ends the records were made, but for one of the very first step
-    if len(epochs) > 1 and epochs[0] == epochs[1]:
-        epochs[0] -= 1
-    for i in range(n):
-        name = f"layer {i + 1}" + (" (logits)" if i == n - 1 else "")
-        ax.plot(epochs, np.where(norms[:, i] > 0.0, norms[:, i], np.nan), color=plt.cm.viridis(0.9 * i / max(n - 1, 1)),
-                label=name)  # fmt: skip
-    ax.set(yscale="log", xlabel="epoch", ylabel="norm of dL/dW", title="Gradient flow, layer by layer")
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=1 + n // 20, reverse=True)
-    return ax
-
-
-def to_torch(network: Network, out_activation: str | None) -> Any:
-    """Return a network as a `torch.nn.Sequential` in evaluation mode, of the same float type.
-
-    Parameters
-    ----------
-    network : Network
-        Not of replicas, without Residual.
-    out_activation : "logistic", "softmax" or None
-        What comes after the logits.
-
-    Raises
-    ------
-    ImportError
-        If PyTorch is not installed.
-    ValueError
-        For a layer that has no counterpart.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError("to_torch needs PyTorch, which is not installed: pip install torch") from error
-    from torch import nn
-
-    plain: dict[type[Layer], Any] = {
-        Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, ReLU: nn.ReLU, SELU: nn.SELU, GELU: nn.GELU, SiLU: nn.SiLU,
-        Softplus: lambda: nn.Softplus(threshold=40.0), Softsign: nn.Softsign, Identity: nn.Identity,
-    }  # fmt: skip
-
-    def converted(layer: Layer) -> Any:
-        if type(layer) in plain:
-            return plain[type(layer)]()
-        if type(layer) is LeakyReLU:
-            return nn.LeakyReLU(layer.slope)
-        if type(layer) is ELU:
-            return nn.ELU(layer.alpha)
-        if type(layer) is Dropout:
-            return nn.Dropout(layer.rate)
-        if type(layer) is Dense:
-            linear = nn.Linear(layer.n_in, layer.n_out)
-            linear.weight.data, linear.bias.data = _tensor(layer.W.T), _tensor(layer.b[0])
-            return linear
-        if type(layer) is BatchNorm:
-            norm = nn.BatchNorm1d(layer.n_in, eps=layer.epsilon, momentum=layer.momentum)
-            norm.weight.data, norm.bias.data = _tensor(layer.gamma[0]), _tensor(layer.beta[0])
-            norm.running_mean, norm.running_var = _tensor(layer.running_mean[0]), _tensor(layer.running_variance[0])
-            return norm
-        raise ValueError(f"to_torch: {layer!r} has no counterpart in PyTorch")
-
-    def _tensor(array: np.ndarray) -> Any:
-        return torch.from_numpy(np.array(array, order="C"))
-
-    modules = [converted(layer) for layer in network.layers]
-    if out_activation is not None:
-        modules.append(nn.Softmax(dim=-1) if out_activation == "softmax" else nn.Sigmoid())
-    return nn.Sequential(*modules).to(torch.float64 if network.dtype == np.float64 else torch.float32).eval()
 
 
 class _Graph:
@@ -246,6 +126,12 @@ def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
         return add("Add", add("Mul", x, scale), layer.beta - layer.running_mean * scale)
     if type(layer) in (Dropout, Identity):
         return x
+    if isinstance(layer, Activation):
+        return _onnx_activation(add, layer, x)
+    raise ValueError(f"to_onnx: {layer!r} is a layer that is not known; it cannot be written")
+
+
+def _onnx_activation(add: _Graph, layer: Activation, x: str) -> str:
     if type(layer) is CentredSigmoid:
         return add("Sub", add("Sigmoid", x), 0.5)
     if type(layer) in (Sigmoid, Tanh):
@@ -272,5 +158,4 @@ def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:
         narrow = add("Cast", add("Mul", x, np.sqrt(0.5)), to=TensorProto.FLOAT)
         twice = add("Add", add("Cast", add("Erf", narrow), to=back), 1.0)
         return add("Mul", x, add("Mul", twice, 0.5))
-    kind = "an activation of somebody's own" if isinstance(layer, Activation) else "a layer that is not known"
-    raise ValueError(f"to_onnx: {layer!r} is {kind}; it cannot be written")
+    raise ValueError(f"to_onnx: {layer!r} is an activation of somebody's own; it cannot be written")

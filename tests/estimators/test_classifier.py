@@ -26,9 +26,11 @@ from sklearn.neural_network import MLPClassifier as ScikitMLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 import gradlab
 from gradlab import ACTIVATIONS, BinaryCrossEntropy, DivergenceError, MLPClassifier, SquaredError
+from gradlab.estimators import descent
 from gradlab.nn import Activation, BatchNorm, Dropout, Sigmoid, Tanh
 from gradlab.training import EngineError
 
@@ -182,7 +184,7 @@ def test_lbfgs_adds_its_parts_up(monkeypatch):
     params = {"hidden_layer_sizes": 3, "activation": "tanh", "solver": "lbfgs", "max_iter": 20, "random_state": 0}
     fit = {"sample_weight": np.random.default_rng(0).integers(0, 3, 569).astype(float)}
     whole = fitted(MLPClassifier(**params), *BINARY, **fit)
-    monkeypatch.setattr("gradlab.estimator.ROWS_OF_A_PASS", 100)
+    monkeypatch.setattr("gradlab.estimators.lbfgs.ROWS_OF_A_PASS", 100)
     parts = fitted(MLPClassifier(**params), *BINARY, **fit)
     np.testing.assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-6)
 
@@ -473,8 +475,8 @@ def test_the_loss_is_that_of_the_best_weights_when_they_are_put_back(engine):
 def test_an_improvement_by_the_tolerance_itself_is_none(monkeypatch):
     """The epochs score 2, 1, 0, each lower by exactly tol: after the first none improves, and yet the last is best."""
     scores = iter([2.0, 1.0, 0.0])
-    note = MLPClassifier._note_losses
-    monkeypatch.setattr(MLPClassifier, "_note_losses", lambda *args: note(*args) and next(scores))
+    add = descent.add_losses
+    monkeypatch.setattr(descent, "add_losses", lambda *args: add(*args) and next(scores))
     ours = MLPClassifier(3, early_stopping=True, tol=1.0, n_iter_no_change=2, random_state=0).fit(*BINARY)
     assert ours.n_iter_ == 3
     assert ours.loss_ == ours.loss_curve_[-1]
@@ -660,7 +662,8 @@ def test_a_process_forked_while_others_predict_predicts_too(engine):
             ours.predict_proba(BINARY[0])
 
     fork = multiprocessing.get_context("fork")
-    with ThreadPoolExecutor(2) as pool:
+    # OpenBLAS ends its own threads at a fork, and leaves who is waiting for one of them waiting: none is used here
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
         busy = [pool.submit(predict_on) for _ in range(2)]
         try:
             for _ in range(5):
