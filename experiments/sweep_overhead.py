@@ -16,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from gradlab.lab.build import load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
-from gradlab.lab.experiment import load_data, run
+from gradlab.lab.experiment import run_experiment
 from gradlab.lab.runs import RunFolder
 from gradlab.lab.sweep import carry_out_all
 
@@ -50,7 +51,7 @@ def configured(folder, text):
 def seconds_alone(plan, data):
     began = time.perf_counter()
     for experiment, dataset in zip(plan.experiments, data, strict=True):
-        run(experiment, dataset)
+        run_experiment(experiment, dataset)
     return time.perf_counter() - began
 
 

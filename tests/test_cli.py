@@ -402,8 +402,8 @@ def test_explain_writes_every_format(small, tmp_path):
 
 @pytest.mark.parametrize("step", [1, 4])  # the second, shorter batch of an epoch, and the first of one
 def test_explain_takes_the_step_that_run_would_take(step, small, tmp_path):
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_schedule, load_data
     from gradlab.lab.config import load_config
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule, load_data
     from gradlab.training import train
 
     settings = ["training.schedule=exponential", "training.optimizer=adam", "training.l2=0.1", "network.dropout=0.1"]

@@ -14,8 +14,10 @@ import pytest
 from gradlab import files
 from gradlab.lab import experiment as lab
 from gradlab.lab import kept, runs
+from gradlab.lab.build import load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import engines_of, settle
+from gradlab.lab.experiment import run_experiment
 from gradlab.lab.kept import Checkpoint, key_of, load_result
 from gradlab.lab.runs import FolderInUseError, RunFolder, carry_out, unfinished, work
 from gradlab.lab.store import StoreError
@@ -81,7 +83,7 @@ def do_all(config, folder, every=1, on_epoch=lambda *_: None):
             run.epoch(*epoch)
             on_epoch(*epoch)
 
-        results = [carry_out(e, lab.load_data(e), folder, every, tell) for e in config.experiments]
+        results = [carry_out(e, load_data(e), folder, every, tell) for e in config.experiments]
         if not any(result.interrupted for result in results):
             run.finish(results, [])
             run.done()
@@ -173,7 +175,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_undisturbed(whole, tmp_path):
 
 def carried_out(experiment, folder):
     told = []
-    return carry_out(experiment, lab.load_data(experiment), folder, 10**6, lambda *e: told.append(e[1:3])), told
+    return carry_out(experiment, load_data(experiment), folder, 10**6, lambda *e: told.append(e[1:3])), told
 
 
 def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, monkeypatch):
@@ -200,7 +202,7 @@ def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, 
         assert interrupts or experiment.name == "diverging"
     left[0] = 10**6
     for experiment in config.experiments:
-        one, two = (carry_out(experiment, lab.load_data(experiment), where) for where in (folder, tmp_path))
+        one, two = (carry_out(experiment, load_data(experiment), where) for where in (folder, tmp_path))
         np.testing.assert_equal(vars(one) | {"seconds": 0}, vars(two) | {"seconds": 0})
 
 
@@ -211,7 +213,7 @@ def test_an_interrupted_experiment_gives_what_was_recorded_so_far(tmp_path):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    result = carry_out(experiment, lab.load_data(experiment), tmp_path, None, on_epoch)
+    result = carry_out(experiment, load_data(experiment), tmp_path, None, on_epoch)
     assert result.interrupted
     assert result.flow["weight_gradient_norm"].shape == (3, 2, 3)
     assert len(result.history[0]["train_loss"]) == 3
@@ -258,7 +260,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whol
     for module in (files, runs):
         monkeypatch.setattr(module, "open", opened, raising=False)
     with pytest.raises(OSError, match="No space left on device") as caught:
-        carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: runs.append_epoch(tmp_path, *e))
+        carry_out(experiment, load_data(experiment), tmp_path, 1, lambda *e: runs.append_epoch(tmp_path, *e))
     assert part in caught.value.filename
     assert not Path(caught.value.filename).name.startswith(".")
     monkeypatch.undo()
@@ -266,8 +268,8 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whol
     left_there = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "metrics.jsonl"]
     assert [path.parent.name for path in left_there] == ["checkpoints"]  # the last good one, and nothing half-written
     told = []
-    result = carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: told.append(e))
-    expected = carry_out(experiment, lab.load_data(experiment), folder)
+    result = carry_out(experiment, load_data(experiment), tmp_path, 1, lambda *e: told.append(e))
+    expected = carry_out(experiment, load_data(experiment), folder)
     np.testing.assert_equal(vars(result) | {"seconds": 0}, vars(expected) | {"seconds": 0})
 
 
@@ -337,7 +339,7 @@ def test_a_folder_abandoned_before_anything_was_in_it_can_be_used(tmp_path):
 
 def test_more_networks_than_a_file_holds_are_refused_before_any_is_trained(tmp_path, monkeypatch):
     config = configured(tmp_path, FEW + "network.batch_norm = true\nnetwork.depth = 3")
-    arrays = len(carry_out(config.experiments[0], lab.load_data(config.experiments[0]), tmp_path).tensors) + 2
+    arrays = len(carry_out(config.experiments[0], load_data(config.experiments[0]), tmp_path).tensors) + 2
     monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays)
     RunFolder(tmp_path / "fits", config).__exit__(None, None, None)
     monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays - 1)
@@ -385,7 +387,7 @@ def test_work_in_another_process_gives_the_same_result(tmp_path, monkeypatch):
     assert name == f"{key}.safetensors"
     there = load_result(tmp_path / "results" / name, key, experiment)
     (tmp_path / "here").mkdir()
-    here = carry_out(experiment, lab.load_data(experiment), tmp_path / "here")
+    here = carry_out(experiment, load_data(experiment), tmp_path / "here")
     np.testing.assert_equal(vars(there) | {"seconds": 0}, vars(here) | {"seconds": 0})
     assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(runs._line(*epoch) for epoch in runs._epochs(here))
     assert not list((tmp_path / "checkpoints").iterdir())
@@ -398,18 +400,18 @@ def test_a_result_under_another_name_is_refused(whole, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / f"{key_of(two)}.safetensors").write_bytes(path.read_bytes())
     with pytest.raises(StoreError, match="it is of another experiment"):
-        carry_out(two, lab.load_data(two), tmp_path)
+        carry_out(two, load_data(two), tmp_path)
 
 
 def test_checkpoints_come_every_so_many_epochs_or_seconds(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(kept, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
     (experiment,) = configured(tmp_path, FEW.replace("epochs = 4", "epochs = 7")).experiments
-    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k", 3))
+    run_experiment(experiment, load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k", 3))
     assert saved == [3, 6, 3, 6]  # of the first two seeds, then of the third; the last epoch is followed by the result
     clock, saved[:] = iter(range(0, 10**6, 4)), []
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k"))
+    run_experiment(experiment, load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k"))
     assert saved == [3, 6, 3, 6] or saved == [3, 1, 4]
     assert kept.SECONDS < 30.0
 
@@ -445,7 +447,7 @@ def test_a_run_whose_data_have_changed_is_not_mixed_with_what_was_kept(tmp_path)
     config = configured(tmp_path, text)
     with RunFolder(tmp_path / "run", config):
         [e] = config.experiments
-        carry_out(e, lab.load_data(e), tmp_path / "run")
+        carry_out(e, load_data(e), tmp_path / "run")
     (tmp_path / "t.csv").write_text("u,v,kind\n" + rows + "0.5,0.5,a\n", encoding="utf-8")
     with pytest.raises(FileExistsError, match=r"results/\w+\.safetensors is of another experiment: the data or"):
         RunFolder(tmp_path / "run", config)

@@ -7,9 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from gradlab.lab.build import load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
-from gradlab.lab.experiment import load_data, run
+from gradlab.lab.experiment import run_experiment
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import load_models, save_model
 from gradlab.lab.runs import carry_out
@@ -202,7 +203,7 @@ def trained(tmp_path_factory):
     )
     (experiment,) = settle(load_config(config))[0].experiments
     data, key = load_data(experiment), key_of(experiment)
-    result = run(experiment, data, keeper=Checkpoint(folder / "checkpoint", key, every=1))
+    result = run_experiment(experiment, data, keeper=Checkpoint(folder / "checkpoint", key, every=1))
     save_result(folder / "result", key, result)
     save_model(folder / "model", [result])
 
@@ -213,7 +214,7 @@ def trained(tmp_path_factory):
         return vars(load_result(path, key, experiment))
 
     def checkpoints(path):
-        continued = run(experiment, data, keeper=Checkpoint(path, key, every=1000))
+        continued = run_experiment(experiment, data, keeper=Checkpoint(path, key, every=1000))
         return vars(continued) | {"seconds": 0.0}
 
     ways = {"model": models, "result": results, "checkpoint": checkpoints}

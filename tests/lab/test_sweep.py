@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from gradlab.lab import sweep
+from gradlab.lab.build import load_data
 from gradlab.lab.collect import collect
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
-from gradlab.lab.experiment import load_data
 from gradlab.lab.runs import RunFolder
 from gradlab.lab.store import StoreError
 

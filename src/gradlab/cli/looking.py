@@ -49,7 +49,7 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     from threadpoolctl import threadpool_limits
 
     from gradlab.flow import diagnose
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_weights
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights
 
     with threadpool_limits(1):
         for experiment, dataset in zip(plan.experiments, data, strict=True):

@@ -316,7 +316,7 @@ def _fill_cache(plan: Any) -> None:
 
 def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
     """Hold every claim against the results that it is about."""
-    from gradlab.lab.experiment import judge
+    from gradlab.lab.results import judge
 
     done = {result.experiment.name: result for result in results}
     about = [(e, x.name) for e in plan.expectations for x in plan.expected_of(e)]
@@ -337,7 +337,7 @@ def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
     """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
     from tqdm import tqdm
 
-    from gradlab.lab.experiment import replicas_at_once
+    from gradlab.lab.size import replicas_at_once
 
     def groups(experiment: Any, dataset: Any) -> int:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))

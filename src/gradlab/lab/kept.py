@@ -11,8 +11,10 @@ import numpy as np
 
 from gradlab import __version__
 from gradlab.datasets import shape
+from gradlab.lab.build import blank_network, tensor_shapes
 from gradlab.lab.config import MEASURES, Experiment
-from gradlab.lab.experiment import GRID, HISTORY, RECORDED, Result, blank_network, flow_shapes, tensor_shapes
+from gradlab.lab.recording import RECORDED, flow_shapes
+from gradlab.lab.results import GRID, HISTORY, Result
 from gradlab.lab.store import FORMAT, Declare, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 
@@ -50,7 +52,7 @@ def _digest(path: str, changed: int, size: int) -> str:
 
 
 class Checkpoint:
-    """Keeps the state of an experiment in a file, for `experiment.run`.
+    """Keeps the state of an experiment in a file, for `experiment.run_experiment`.
 
     Parameters
     ----------

@@ -19,12 +19,15 @@ import numpy as np
 
 from gradlab.datasets import Dataset
 from gradlab.files import naming, read_file, remove_leftovers, whole_or_not_at_all
+from gradlab.lab.build import load_data
 from gradlab.lab.config import MOST_BYTES, Config, Experiment
 from gradlab.lab.engines import check, engines_of, keep, settle
 from gradlab.lab.environment import environment
-from gradlab.lab.experiment import OnEpoch, Result, Verdict, estimate, load_data, run, summarize
+from gradlab.lab.experiment import OnEpoch, run_experiment
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import check_count, save_model
+from gradlab.lab.results import Result, Verdict, summarize
+from gradlab.lab.size import estimate
 from gradlab.lab.store import StoreError, load_archive, parse, save_archive
 from gradlab.training.engines.compiled import default_threads
 
@@ -98,9 +101,9 @@ def carry_out(
     checkpoint_every : int, optional
         After how many epochs its state is kept; by default some seconds after the last time.
     on_epoch : callable, optional
-        As in `experiment.run`; also called for all epochs of a result that is there already.
+        As in `experiment.run_experiment`; also called for all epochs of a result that is there already.
     threads : int, optional
-        As in `experiment.run`.
+        As in `experiment.run_experiment`.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def carry_out(
                 on_epoch(*epoch)
     else:
         try:
-            result = run(experiment, data, on_epoch, keeper, threads)
+            result = run_experiment(experiment, data, on_epoch, keeper, threads)
         except ValueError as error:
             if not keeper.found or isinstance(error, StoreError):
                 raise

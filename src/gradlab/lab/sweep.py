@@ -12,8 +12,9 @@ from gradlab.datasets import Dataset
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.config import Experiment
 from gradlab.lab.executors import Workers
-from gradlab.lab.experiment import OnEpoch, Result
+from gradlab.lab.experiment import OnEpoch
 from gradlab.lab.kept import key_of, load_result
+from gradlab.lab.results import Result
 from gradlab.lab.runs import carry_out, work
 from gradlab.lab.store import StoreError
 
@@ -154,7 +155,7 @@ def carry_out_all(
     on_done : callable, optional
         Called with the name of each experiment that has ended, or had before.
     threads : int, optional
-        As in `experiment.run`; other workers than this process use one each, unless told otherwise.
+        As in `experiment.run_experiment`; other workers than this process use one each, unless told otherwise.
 
     Raises
     ------
