@@ -21,7 +21,7 @@ from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
 from gradlab.lab.experiment import run_experiment
-from gradlab.lab.runs import RunFolder
+from gradlab.lab.run_folder import RunFolder
 from gradlab.lab.sweep import carry_out_all
 
 TINY = """

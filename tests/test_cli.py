@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gradlab.lab.runs import read_arrays
+from gradlab.lab.run_folder import read_arrays
 from gradlab.training.engines import compiled
 
 HAS_NUMBA = compiled.is_installed()

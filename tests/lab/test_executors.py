@@ -13,7 +13,7 @@ import pytest
 
 from gradlab.lab import executors
 from gradlab.lab.executors import workers
-from gradlab.lab.sweep import WorkerDiedError, run_all
+from gradlab.lab.tasks import WorkerDiedError, run_all
 
 HERE = Path(__file__).parent
 
@@ -139,7 +139,7 @@ PROGRAM = """
 import sys
 from test_executors import sleep_noting
 from gradlab.lab.executors import workers
-from gradlab.lab.sweep import run_all
+from gradlab.lab.tasks import run_all
 if __name__ == "__main__":
     with workers("2") as found:
         run_all({str(i): (sys.argv[1],) for i in range(5)}, sleep_noting, found)

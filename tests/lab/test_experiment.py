@@ -5,12 +5,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights, load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
+from gradlab.lab.examine import free_folder
 from gradlab.lab.experiment import run_experiment
 from gradlab.lab.figures import draw
+from gradlab.lab.log import read_history
 from gradlab.lab.recording import RECORDED
 from gradlab.lab.results import HISTORY, judge
-from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
+from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
 from gradlab.lab.size import TOGETHER, estimate, replicas_at_once
+from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled
 
@@ -233,7 +236,7 @@ def test_nothing_is_written_over(tmp_path):
 
 
 def test_a_failed_write_leaves_no_half_file(tmp_path):
-    from gradlab.lab.runs import whole_or_not_at_all
+    from gradlab.files import whole_or_not_at_all
 
     def fail_halfway():
         with whole_or_not_at_all(tmp_path / "a") as file:

@@ -13,8 +13,8 @@ from gradlab.lab.engines import settle
 from gradlab.lab.experiment import run_experiment
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.models import load_models, save_model
-from gradlab.lab.runs import carry_out
 from gradlab.lab.store import FORMAT, StoreError, _seal, load, load_archive, save, save_archive
+from gradlab.lab.sweep import carry_out
 
 ARRAYS = {
     "a": np.arange(6.0).reshape(2, 3),

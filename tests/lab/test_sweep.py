@@ -18,7 +18,7 @@ from gradlab.lab.collect import collect
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
-from gradlab.lab.runs import RunFolder
+from gradlab.lab.run_folder import RunFolder
 from gradlab.lab.store import StoreError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -55,22 +55,20 @@ def run(
         for option, given in (("--checkpoint-every", checkpoint_every), ("--threads", threads)):
             if given is not None and given < 1:
                 raise ConfigError([f"{option}: {given} is not a whole number of at least 1"])
+        state = None
         if resume is not None:
             others = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
-            _check_resume(resume, [name for name, value in others.items() if value is not None])
-            if (resume / "DONE").exists():
+            state = _to_resume(resume, [name for name, value in others.items() if value is not None])
+            if state.is_done:
                 if not quiet:
                     print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
                 raise typer.Exit(_show_again(resume, as_json))
             config = resume / "config.toml"
         elif config is None:
             raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
-        from gradlab.lab.runs import free_folder, unfinished
-
         plan = load_config(config, set_ or [], seeds)
-        _check_out(out, plan)
-        path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
-        plan, remarks = _settled(path, plan, config)
+        state = state or _to_write(out, plan, config.stem)
+        plan, remarks = _settled(state, plan, config)
         sizes = sizes_of(plan, config, n_processes)
         if not quiet:
             for remark in remarks:
@@ -83,47 +81,52 @@ def run(
             if not quiet:
                 _say_what_is_left_out(plan, sizes)
             threads = threads or (None if crew.here else 1)
-            code = _run(plan, data, path, crew, checkpoint_every, threads, as_json, quiet)
+            code = _run(plan, data, state.path, crew, checkpoint_every, threads, as_json, quiet)
     raise typer.Exit(code)
 
 
-def _settled(path: Path, plan: Any, source: Path) -> tuple[Any, list[str]]:
+def _to_resume(folder: Path, given: Sequence[str]) -> Any:
+    """Look at the folder to go on with; refuse what is no run, and whatever would make another run of it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.examine import examine
+
+    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
+    if problems:
+        raise ConfigError(problems)
+    state = examine(folder)
+    if not state.is_run:
+        raise ConfigError([f"--resume {folder}: there is no config.toml in it, so it is no run"])
+    if reason := state.other_version():
+        raise ConfigError([f"--resume {folder}: {reason}"])
+    return state
+
+
+def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
+    """Look at the folder to write; refuse one that holds something else than this run, before anything is trained."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.examine import examine, free_folder, newest_unfinished
+
+    if out is None:
+        return newest_unfinished(stem, plan) or examine(free_folder(stem))
+    try:
+        state = examine(out)
+        is_open = state.is_open_to(plan)
+    except OSError as error:
+        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
+    if not is_open:
+        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
+    return state
+
+
+def _settled(state: Any, plan: Any, source: Path) -> tuple[Any, list[str]]:
     """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
     from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import settled
     from gradlab.training.engines import EngineError
 
     try:
-        return settled(path, plan)
+        return state.settled(plan)
     except EngineError as error:
         raise ConfigError([f"{source}: training.{error}"]) from None
-
-
-def _check_out(out: Path | None, plan: Any) -> None:
-    """Refuse a folder that holds something else than this run, before anything is trained for it."""
-    from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import is_taken
-
-    try:
-        taken = out is not None and is_taken(out, plan)
-    except OSError as error:
-        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
-    if taken:
-        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
-
-
-def _check_resume(folder: Path, given: Sequence[str]) -> None:
-    """Refuse what cannot be gone on with, and whatever would make another run of it."""
-    from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import other_version
-
-    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
-    if not problems and not (folder / "config.toml").exists():
-        problems.append(f"--resume {folder}: there is no config.toml in it, so it is no run")
-    elif not problems and (reason := other_version(folder)):
-        problems.append(f"--resume {folder}: {reason}")
-    if problems:
-        raise ConfigError(problems)
 
 
 @contextmanager
@@ -207,7 +210,7 @@ def _run(
     quiet: bool,
 ) -> int:
     """Train and keep, then print, then draw; return the exit code."""
-    from gradlab.lab.runs import RunFolder
+    from gradlab.lab.run_folder import RunFolder
 
     with RunFolder(path, plan, threads) as folder:
         if folder.begun and not quiet:
@@ -253,7 +256,7 @@ def _show(summary: dict[str, Any], as_json: bool) -> int:
 
 def _show_again(folder: Path, as_json: bool) -> int:
     """Print what a run that is done found; return the code that it exited with."""
-    from gradlab.lab.runs import read_summary
+    from gradlab.lab.run_folder import read_summary
     from gradlab.lab.store import StoreError
 
     try:
@@ -267,7 +270,7 @@ def _show_again(folder: Path, as_json: bool) -> int:
 def _named(error: BaseException) -> str:
     """Say why an experiment has no result, in a line."""
     from gradlab.lab.store import StoreError
-    from gradlab.lab.sweep import WorkerDiedError
+    from gradlab.lab.tasks import WorkerDiedError
 
     if isinstance(error, OSError):
         return reason_of(error)

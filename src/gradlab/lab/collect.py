@@ -9,8 +9,9 @@ from typing import Any
 
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.config import MEASURES, load_config
+from gradlab.lab.examine import examine
 from gradlab.lab.kept import key_of, load_result
-from gradlab.lab.runs import as_begun, entry, other_version, read_summary
+from gradlab.lab.run_folder import entry, read_summary
 from gradlab.lab.store import StoreError
 
 _PLAIN = int | float | str | bool
@@ -64,17 +65,18 @@ def collect(folders: Sequence[Path]) -> Collection:
 
 def _entries(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return what is said of each experiment that has a result, and the names of the others."""
-    if (folder / "DONE").exists():
+    state = examine(folder)
+    if state.is_done:
         entries = read_summary(folder).get("variants")
         if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
             raise StoreError(folder / "summary.json", "it is not a summary of ours")
         return entries, []
-    if not (folder / "config.toml").exists():
+    if not state.is_run:
         raise StoreError(folder, "this is no folder of a run")
-    if reason := other_version(folder):
+    if reason := state.other_version():
         raise StoreError(folder, reason)
     entries, missing = {}, []
-    for experiment in as_begun(folder, load_config(folder / "config.toml")).experiments:
+    for experiment in state.as_begun(load_config(folder / "config.toml")).experiments:
         key = key_of(experiment)
         path = folder / "results" / f"{key}.safetensors"
         if path.exists():

@@ -337,6 +337,12 @@ class Config(_Table):
         wanted = expectation.variant
         return [e for e in self.experiments if wanted is None or wanted in (e.name, e.variant)]
 
+    def as_toml(self) -> bytes:
+        """Write what was resolved as a run's folder keeps it."""
+        import tomli_w
+
+        return tomli_w.dumps(self.resolved).encode()
+
 
 class _File(_Table):
     """The top level of a file, without the tables of an experiment."""

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.files import whole_or_not_at_all
-from gradlab.lab.runs import read_arrays, read_history, read_summary
+from gradlab.lab.log import read_history
+from gradlab.lab.run_folder import read_arrays, read_summary
 from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, save_png, short
 from gradlab.nn.activations import Sigmoid
 

@@ -19,11 +19,12 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from gradlab.files import whole_or_not_at_all
+from gradlab.files import read_file, whole_or_not_at_all
 
 FORMAT = 3  # of every file of a run; raised when a reader of the old one could not read the new
 TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8"}
 MOST_ARRAYS = 100_000
+MOST_JSON = 10**8  # bytes of a file of JSON
 _MOST_HEAD = 16_000_000  # bytes
 _MOST_MARKS = 12 * MOST_ARRAYS  # commas and brackets of a head: what its JSON takes in memory goes with them
 _MOST_AXES = 8
@@ -186,6 +187,22 @@ def parse(path: Path, text: bytes | str) -> Any:
         return json.loads(text, object_pairs_hook=once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise StoreError(path, f"it is not JSON, or not where it should be: {error}") from None
+
+
+def parse_object(path: Path, text: bytes) -> dict[str, Any]:
+    """Read a JSON object; raise StoreError, naming the file that it is from, if it is none."""
+    found = parse(path, text)
+    if not isinstance(found, dict):
+        raise StoreError(path, "it is not a JSON object")
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object in a file; raise StoreError if there is none."""
+    try:
+        return parse_object(path, read_file(path, MOST_JSON))
+    except OSError as error:
+        raise StoreError(path, error.strerror or str(error)) from None
 
 
 def _no_number(text: str) -> Any:

@@ -1,114 +1,121 @@
-"""Many experiments on any workers: each is done once, one that fails costs no other, and one that kills is given up."""
+"""A run's experiments, on any workers: one is read if it is done, or goes on from its checkpoint, or starts."""
 
+import multiprocessing
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradlab.datasets import Dataset
 from gradlab.files import whole_or_not_at_all
+from gradlab.lab.build import load_data
 from gradlab.lab.config import Experiment
 from gradlab.lab.executors import Workers
-from gradlab.lab.experiment import OnEpoch
-from gradlab.lab.kept import key_of, load_result
+from gradlab.lab.experiment import OnEpoch, run_experiment
+from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
+from gradlab.lab.log import append_epoch, epochs_of
 from gradlab.lab.results import Result
-from gradlab.lab.runs import carry_out, work
 from gradlab.lab.store import StoreError
+from gradlab.lab.tasks import Outcome, run_all
 
-TRIES = 2
-
-# --- any tasks -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task: the value that it returned, or the error that it raised.
-
-    Attributes
-    ----------
-    value : object
-    error : exception, optional
-        `WorkerDiedError` if it was given up.
-    tries : int
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    tries: int = 1
+# --- one experiment ------------------------------------------------------------------------------------------------
 
 
-class WorkerDiedError(RuntimeError):
-    """The worker of a task died, every time that it was tried."""
-
-
-def run_all(
-    tasks: Mapping[str, Sequence[Any]],
-    work: Callable[..., Any],
-    workers: Workers,
-    on_done: Callable[[str, Outcome], None] | None = None,
-) -> dict[str, Outcome]:
-    """Run every task, and wait for all.
-
-    A task is tried again if the worker that had it died: once, when all others are done, and alone. So nothing but
-    the task itself can be the cause when its worker dies again.
+def work(experiment_json: str, folder: str, checkpoint_every: int | None = None, threads: int | None = 1) -> str:
+    """Carry out one experiment of a run, in whatever process this is; its epochs are appended to the run's log.
 
     Parameters
     ----------
-    tasks : mapping of str to sequence
-        The arguments of `work` for each task: plain data, so that they can go to another process.
-    work : callable
-        A function that a worker can import.
-    workers : Workers
-    on_done : callable, optional
-        Called here with a task's key and outcome, as each ends.
+    experiment_json : str
+        From ``experiment.model_dump_json()``; its engine is settled.
+    folder : str
+        The run's, which some process has opened as a `RunFolder`.
+    checkpoint_every, threads : int, optional
+        As in `carry_out`; one thread, unless told otherwise, since there are other workers.
 
     Returns
     -------
-    dict of str to Outcome
-        In the order of `tasks`.
+    str
+        The name of the result's file in ``results/``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If interrupted; what it needs to go on is kept.
     """
-    outcomes: dict[str, Outcome] = {}
-    tries: Counter[str] = Counter()
-    running: dict[Future, str] = {}
-    waiting, suspects = deque(tasks), deque[str]()
+    from threadpoolctl import threadpool_limits
 
-    def submit(key: str) -> None:
-        tries[key] += 1
-        running[workers.executor.submit(work, *tasks[key])] = key
+    experiment, path = Experiment.model_validate_json(experiment_json), Path(folder)
+    parent = multiprocessing.parent_process()
 
-    def end(key: str, outcome: Outcome) -> None:
-        outcomes[key] = outcome
-        if on_done is not None:
-            on_done(key, outcome)
+    def on_epoch(*epoch: Any) -> None:
+        append_epoch(path, *epoch)
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("the process that gave this work is gone")  # and its successor may be writing here
 
-    try:
-        while waiting or suspects or running:
-            while waiting and len(running) < workers.at_once():
-                submit(waiting.popleft())
-            if not running:
-                submit(suspects.popleft())
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    end(key, Outcome(future.result(), None, tries[key]))
-                elif not isinstance(error, workers.deaths):
-                    end(key, Outcome(None, error, tries[key]))
-                elif tries[key] < TRIES:
-                    suspects.append(key)
-                else:
-                    died = WorkerDiedError(f"its worker died each of {TRIES} times that it was tried")
-                    end(key, Outcome(None, died, TRIES))
-    except BaseException:
-        workers.stop()
-        raise
-    return {key: outcomes[key] for key in tasks}
+    with threadpool_limits(1):  # products this small are slower in threads
+        result = carry_out(experiment, load_data(experiment), path, checkpoint_every, on_epoch, threads)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return f"{key_of(experiment)}.safetensors"
 
 
-# --- experiments ---------------------------------------------------------------------------------------------------
+def carry_out(
+    experiment: Experiment,
+    data: Dataset,
+    folder: Path,
+    checkpoint_every: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    threads: int | None = None,
+) -> Result:
+    """Return the result of one experiment of a run: read it, or go on from its checkpoint, or start.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its engine is settled.
+    data : Dataset
+        From `load_data`.
+    folder : Path
+        The run's.
+    checkpoint_every : int, optional
+        After how many epochs its state is kept; by default some seconds after the last time.
+    on_epoch : callable, optional
+        As in `experiment.run_experiment`; also called for all epochs of a result that is there already.
+    threads : int, optional
+        As in `experiment.run_experiment`.
+
+    Raises
+    ------
+    StoreError
+        If what was kept is damaged.
+    OSError
+        If something cannot be written. What was kept last is still there.
+    """
+    key = key_of(experiment)
+    path = folder / "results" / f"{key}.safetensors"
+    keeper = Checkpoint(folder / "checkpoints" / f"{key}.safetensors", key, checkpoint_every)
+    if path.exists():
+        result = load_result(path, key, experiment)
+        if on_epoch is not None:
+            for epoch in epochs_of(result):
+                on_epoch(*epoch)
+    else:
+        try:
+            result = run_experiment(experiment, data, on_epoch, keeper, threads)
+        except ValueError as error:
+            if not keeper.found or isinstance(error, StoreError):
+                raise
+            raise StoreError(keeper.path, str(error)) from None  # right in form, but no state that there can be
+        if result.interrupted:
+            return result
+        save_result(path, key, result)
+    keeper.path.unlink(missing_ok=True)
+    return load_result(path, key, experiment)
+
+
+# --- all of a run --------------------------------------------------------------------------------------------------
 
 
 @dataclass
