@@ -257,12 +257,12 @@ def test_everything_that_can_be_named_is_listed(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["list"], ["explain"], ["run", "bad.toml"], ["run", "nothing.toml"]]
 )
-def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(arguments, tmp_path):
+def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib_nor_numba(arguments, tmp_path):
     (tmp_path / "bad.toml").write_text("network.depth = 0")
     code = (
         "import sys, atexit\n"
         "from gradlab.__main__ import main\n"
-        "loaded = lambda: {'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "loaded = lambda: {'sklearn', 'matplotlib', 'scipy', 'numba'} & set(sys.modules)\n"
         "atexit.register(lambda: print('loaded:', loaded(), file=sys.stderr))\n"
         "main()"
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gradlab.datasets import Dataset, load
-from gradlab.lab.config import Experiment, NetworkConfig, TrainingConfig
+from gradlab.lab.schema import Experiment, NetworkConfig, TrainingConfig
 from gradlab.nn import schedules
 from gradlab.nn.architectures import mlp
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.files import whole_or_not_at_all
-from gradlab.lab.config import MEASURES, load_config
+from gradlab.lab.config import load_config
 from gradlab.lab.examine import examine
 from gradlab.lab.kept import key_of, load_result
 from gradlab.lab.run_folder import entry, read_summary
+from gradlab.lab.schema import MEASURES
 from gradlab.lab.store import StoreError
 
 _PLAIN = int | float | str | bool

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradlab.lab.build import blank_network, build_loss, build_optimizer
-from gradlab.lab.config import Config, Experiment
+from gradlab.lab.schema import Config, Experiment
 from gradlab.training.engines import NAMES, EngineError, compiled, why_not
 from gradlab.training.penalties import Penalties
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.files import read_file
-from gradlab.lab.config import MOST_BYTES, Config
+from gradlab.lab.config import MOST_BYTES
 from gradlab.lab.engines import check, keep, settle
 from gradlab.lab.environment import environment
 from gradlab.lab.kept import key_of
+from gradlab.lab.schema import Config
 from gradlab.lab.store import MOST_JSON, StoreError, parse_object
 
 BEFORE_A_RUN = "environment.json"  # all that a process leaves that was killed before it wrote config.toml

@@ -15,9 +15,9 @@ from gradlab.lab.build import (
     build_weights,
     tensor_shapes,
 )
-from gradlab.lab.config import MEASURES, Experiment
 from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recording
 from gradlab.lab.results import HISTORY, GroupResult, Result, gather, within
+from gradlab.lab.schema import MEASURES, Experiment
 from gradlab.lab.size import replicas_at_once
 from gradlab.lab.store import Declared
 from gradlab.nn.network import Network

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradlab.files import naming, read_file
-from gradlab.lab.config import Experiment
 from gradlab.lab.results import Result
+from gradlab.lab.schema import Experiment
 
 LOG = "metrics.jsonl"
 MOST_LOG = 10**10  # bytes

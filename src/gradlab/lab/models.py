@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradlab.lab.build import blank_network, fill, tensor_shapes
-from gradlab.lab.config import MAX_RUNS, Experiment, NetworkConfig
+from gradlab.lab.expansion import MAX_RUNS
 from gradlab.lab.results import Result
+from gradlab.lab.schema import Experiment, NetworkConfig
 from gradlab.lab.size import count_parameters
 from gradlab.lab.store import MOST_ARRAYS, Declared, StoreError, load, save
 from gradlab.nn.network import Network

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.flow.probes import Weights
-from gradlab.lab.config import Experiment
+from gradlab.lab.schema import Experiment
 from gradlab.nn.network import Network
 from gradlab.training.recording import Records
 

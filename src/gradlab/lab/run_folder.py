@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from gradlab.files import naming, remove_leftovers, whole_or_not_at_all
-from gradlab.lab.config import Config, Experiment
 from gradlab.lab.engines import engines_of
 from gradlab.lab.environment import environment
 from gradlab.lab.examine import examine
 from gradlab.lab.log import LOG, append_epoch, epochs_of, line_of
 from gradlab.lab.models import check_count, save_model
 from gradlab.lab.results import Result, Verdict, summarize
+from gradlab.lab.schema import Config, Experiment
 from gradlab.lab.size import estimate
 from gradlab.lab.store import load_archive, read_object, save_archive
 from gradlab.training.engines.compiled import default_threads

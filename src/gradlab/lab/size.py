@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.datasets import shape
-from gradlab.lab.config import Experiment, NetworkConfig
 from gradlab.lab.recording import RECORDED, Recording, recording
 from gradlab.lab.results import GRID, HISTORY
+from gradlab.lab.schema import Experiment, NetworkConfig
 from gradlab.nn.network import ROWS_AT_ONCE
 from gradlab.training.engines.compiled import default_threads
 

@@ -10,12 +10,12 @@ from typing import Any
 from gradlab.datasets import Dataset
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.build import load_data
-from gradlab.lab.config import Experiment
 from gradlab.lab.executors import Workers
 from gradlab.lab.experiment import OnEpoch, run_experiment
 from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.log import append_epoch, epochs_of
 from gradlab.lab.results import Result
+from gradlab.lab.schema import Experiment
 from gradlab.lab.store import StoreError
 from gradlab.lab.tasks import Outcome, run_all
 
