@@ -1,4 +1,12 @@
-"""Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor."""
+"""Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor.
+
+The pool of processes is written here because loky's, which comes with scikit-learn, breaks a promise of ours. When one
+of its workers is killed, loky ends every task with the same TerminatedWorkerError, those that wait and those of the
+other workers too: the work of the neighbours is lost, and nothing tells which task to try again alone. (The standard
+library's ProcessPoolExecutor does the same.) An executor of its own for each worker would keep the tasks apart, but a
+worker of loky outlives a parent that is killed, while somebody else may be going on with the run already.
+`tests/lab/test_executors.py` shows both.
+"""
 
 import asyncio
 import logging
@@ -119,9 +127,8 @@ class InThisProcess(Executor):
 class Processes(Executor):
     """Runs tasks in processes of its own; one that dies costs the task that it had, and another takes its place.
 
-    (A ProcessPoolExecutor loses all of its tasks with one of its processes.) Each has one thread for linear algebra,
-    and ends when the process that began it does. Told to cancel, the executor also interrupts what is running, as
-    Ctrl-C would.
+    Each has one thread for linear algebra, and ends when the process that began it does. Told to cancel, the executor
+    also interrupts what is running, as Ctrl-C would.
 
     Parameters
     ----------
