@@ -243,7 +243,7 @@ def test_a_run_that_is_done_is_shown_again_with_its_exit_code(small, tmp_path):
     (tmp_path / "runs/small/summary.json").write_text("{}")
     damaged = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
     assert damaged.returncode == 1
-    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary of ours\n")
+    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary that gradlab wrote\n")
 
 
 def test_everything_that_can_be_named_is_listed(tmp_path):

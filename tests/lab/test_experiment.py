@@ -12,7 +12,7 @@ from gradlab.lab.log import read_history
 from gradlab.lab.recording import RECORDED
 from gradlab.lab.results import HISTORY, judge
 from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
-from gradlab.lab.size import TOGETHER, estimate, replicas_at_once
+from gradlab.lab.size import MAX_REPLICAS, estimate, replicas_at_once
 from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled
@@ -49,7 +49,7 @@ def numbers(result):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_training_seeds_together_or_one_by_one_gives_the_same_numbers(tmp_path, monkeypatch, engine):
     together = trained(tmp_path, engine=engine)
-    monkeypatch.setattr("gradlab.lab.size.TOGETHER", 1)
+    monkeypatch.setattr("gradlab.lab.size.MAX_REPLICAS", 1)
     alone = trained(tmp_path, engine=engine)
     assert [history["train_loss"].shape for history in alone.history] == [(5, 1)] * 3
     together.history, alone.history = [], []
@@ -175,7 +175,7 @@ def test_the_estimate_is_not_far_from_the_truth(tmp_path, engine):
     tracemalloc.stop()
     size = estimate(experiment)
     assert sum(t[0].size for t in result.tensors.values()) == size.parameters
-    assert 0.5 < size.bytes / peak < 2.5
+    assert 0.5 < size.memory / peak < 2.5
 
 
 def run_into(folder, tmp_path, text=""):
@@ -196,7 +196,7 @@ def test_the_bytes_on_disk_are_foreseen(tmp_path):
     with RunFolder(tmp_path / "run", config) as folder:
         folder.finish([carry_out(experiment, load_data(experiment), folder.path)], [])
     kept = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
-    assert 0.7 < estimate(experiment).kept / kept < 1.4
+    assert 0.7 < estimate(experiment).disk / kept < 1.4
 
 
 def test_the_folder_holds_what_was_found(tmp_path):
@@ -307,8 +307,8 @@ def test_no_more_is_recorded_than_the_limit(every, limit, batch_size, stride, tm
         wanted = sorted({0, *range(7 * batches - 1, -1, -stride * batches)} - ({-1} if batches > 1 else set()))
     assert list(steps) == list(wanted)
     assert len(steps) <= limit
-    assert estimate(experiment).recording.count == len(steps)
-    assert bool(estimate(experiment).recording.thinned) == (stride > (every if isinstance(every, int) else 1))
+    assert estimate(experiment).recorded_steps.count == len(steps)
+    assert bool(estimate(experiment).recorded_steps.thinned) == (stride > (every if isinstance(every, int) else 1))
 
 
 def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
@@ -317,11 +317,11 @@ def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
         (tmp_path / "long.toml").write_text(f'training.epochs = {epochs}\nprobe.every = "step"', encoding="utf-8")
         (experiment,) = load_config(tmp_path / "long.toml").experiments
         sizes.append(estimate(experiment))
-    first, second = (size.recording for size in sizes)
+    first, second = (size.recorded_steps for size in sizes)
     assert first.count <= 2000
     assert second.count <= 2000
     assert second.stride == 10 * first.stride
-    assert sizes[1].bytes - sizes[0].bytes == 8 * len(HISTORY) * 90_000  # the losses of each epoch
+    assert sizes[1].memory - sizes[0].memory == 8 * len(HISTORY) * 90_000  # the losses of each epoch
 
 
 def test_compiled_seeds_are_trained_together_as_far_as_memory_goes(tmp_path):
@@ -332,8 +332,8 @@ def test_compiled_seeds_are_trained_together_as_far_as_memory_goes(tmp_path):
         network = experiment.network.model_copy(update={"width": width})
         return replicas_at_once(experiment.model_copy(update={"training": training, "network": network}), 60, 2)
 
-    assert together(4) == TOGETHER
-    assert 1 < together(2000) < TOGETHER
+    assert together(4) == MAX_REPLICAS
+    assert 1 < together(2000) < MAX_REPLICAS
     assert together(10_000) == 1
     assert together(4, patience=3) == 1
     assert together(400, "plain") < together(400)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from gradlab import files
+from gradlab.lab import checkpoints, log
 from gradlab.lab import experiment as lab
-from gradlab.lab import kept, log
 from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import CheckpointFile, key_of, load_result
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import engines_of, settle
 from gradlab.lab.examine import examine, newest_unfinished
 from gradlab.lab.experiment import run_experiment
-from gradlab.lab.kept import Checkpoint, key_of, load_result
 from gradlab.lab.run_folder import FolderInUseError, RunFolder
 from gradlab.lab.store import StoreError
 from gradlab.lab.sweep import carry_out, work
@@ -342,9 +342,9 @@ def test_a_folder_abandoned_before_anything_was_in_it_can_be_used(tmp_path):
 def test_more_networks_than_a_file_holds_are_refused_before_any_is_trained(tmp_path, monkeypatch):
     config = configured(tmp_path, FEW + "network.batch_norm = true\nnetwork.depth = 3")
     arrays = len(carry_out(config.experiments[0], load_data(config.experiments[0]), tmp_path).tensors) + 2
-    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays)
+    monkeypatch.setattr("gradlab.lab.models.MAX_ARRAYS", arrays)
     RunFolder(tmp_path / "fits", config).__exit__(None, None, None)
-    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays - 1)
+    monkeypatch.setattr("gradlab.lab.models.MAX_ARRAYS", arrays - 1)
     with pytest.raises(StoreError, match=f"it would hold {arrays} arrays"):
         RunFolder(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
@@ -407,15 +407,15 @@ def test_a_result_under_another_name_is_refused(whole, tmp_path):
 
 def test_checkpoints_come_every_so_many_epochs_or_seconds(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(kept, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
+    monkeypatch.setattr(checkpoints, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
     (experiment,) = configured(tmp_path, FEW.replace("epochs = 4", "epochs = 7")).experiments
-    run_experiment(experiment, load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k", 3))
+    run_experiment(experiment, load_data(experiment), checkpointer=CheckpointFile(tmp_path / "c" / "x", "k", 3))
     assert saved == [3, 6, 3, 6]  # of the first two seeds, then of the third; the last epoch is followed by the result
     clock, saved[:] = iter(range(0, 10**6, 4)), []
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    run_experiment(experiment, load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k"))
+    run_experiment(experiment, load_data(experiment), checkpointer=CheckpointFile(tmp_path / "c" / "x", "k"))
     assert saved == [3, 6, 3, 6] or saved == [3, 1, 4]
-    assert kept.SECONDS < 30.0
+    assert checkpoints.SECONDS < 30.0
 
 
 def test_the_log_has_null_and_a_word_where_training_diverged(whole):

@@ -80,7 +80,7 @@ def run(
             data = load_all(plan, config)
             if not quiet:
                 _say_what_is_left_out(plan, sizes)
-            threads = threads or (None if crew.here else 1)
+            threads = threads or (None if crew.in_this_process else 1)
             code = _run(plan, data, state.path, crew, checkpoint_every, threads, as_json, quiet)
     raise typer.Exit(code)
 
@@ -164,9 +164,9 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
             "engine": experiment.training.engine,
             "networks": len(experiment.seeds),
             "parameters": size.parameters,
-            "bytes_of_memory": size.bytes,
-            "bytes_on_disk": size.kept,
-            "thinned": size.recording.thinned,
+            "bytes_of_memory": size.memory,
+            "bytes_on_disk": size.disk,
+            "thinned": size.recorded_steps.thinned,
         }
         for experiment, size in zip(plan.experiments, sizes, strict=True)
     ]
@@ -195,8 +195,8 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
 def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
     """Say for each experiment whether less of it is recorded than was asked for."""
     for experiment, size in zip(plan.experiments, sizes, strict=True):
-        if size.recording.thinned:
-            print(f"gradlab: {experiment.name}: {size.recording.thinned}", file=sys.stderr)
+        if size.recorded_steps.thinned:
+            print(f"gradlab: {experiment.name}: {size.recorded_steps.thinned}", file=sys.stderr)
 
 
 def _run(
@@ -264,7 +264,7 @@ def _show_again(folder: Path, as_json: bool) -> int:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
+        raise StoreError(folder / "summary.json", "it is not a summary that gradlab wrote") from None
 
 
 def _named(error: BaseException) -> str:
@@ -301,7 +301,7 @@ def _train(
             bar.update(epoch > 0)
 
         def on_done(name: str) -> None:
-            if not crew.here:
+            if not crew.in_this_process:
                 bar.update(1)
 
         return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done, threads)
@@ -346,7 +346,7 @@ def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
     total, unit = len(plan.experiments), "run"
-    if crew.here:
+    if crew.in_this_process:
         total, unit = (
             sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
             "epoch",

@@ -14,7 +14,7 @@ from gradlab.nn.optimizers import OPTIMIZERS, AdamW, Optimizer
 
 
 def load_data(experiment: Experiment) -> Dataset:
-    """Load the experiment's data; with early stopping, a part of the training data is kept for validation."""
+    """Load the experiment's data; with early stopping, a part of the training data is set aside for validation."""
     data = experiment.data
     return load(
         data.name,
@@ -55,7 +55,7 @@ def fill(network: Network, tensors: Mapping[str, np.ndarray], r: int) -> Network
 
 
 def tensor_shapes(network: Network) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-    """Tell type and shape of each parameter and running statistic of one network."""
+    """Return type and shape of each parameter and running statistic of one network."""
     return {p.name: (network.dtype, p.shape) for p in (*network.parameters, *network.states)}
 
 

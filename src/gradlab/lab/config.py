@@ -15,12 +15,12 @@ from gradlab.lab.expansion import MAX_RUNS, count, expand, with_defaults
 from gradlab.lab.schema import TABLES, Config, Expectation, Experiment, File, Sweep, Table, Variant
 from gradlab.nn.checks import not_one_of
 
-MOST_BYTES = 10**7  # of a configuration
+MAX_BYTES = 10**7  # of a configuration
 _TABLES: dict[str, type[Table]] = {"": File, "variants": Variant, "expect": Expectation, "sweep": Sweep, **TABLES}
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be run: one line a mistake, naming file, key, what was given and what is allowed."""
+    """A configuration that cannot be run: one line per mistake, with file, key, what was given and what is allowed."""
 
     def __init__(self, problems: Sequence[str]):
         self.problems = [_on_a_line(problem) for problem in problems]
@@ -95,7 +95,7 @@ def _label_of(stem: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_file(path, MOST_BYTES).decode("utf-8"))
+        return tomllib.loads(read_file(path, MAX_BYTES).decode("utf-8"))
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: not a text in UTF-8"]) from None
     except (ValueError, RecursionError) as error:  # also for numbers too long and lists too deep for Python
@@ -162,7 +162,7 @@ def _twins(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _misfits(file: File, experiments: Sequence[Experiment]) -> Iterator[tuple[str, str]]:
-    """Yield what is right by itself, and wrong together with something else."""
+    """Yield what is valid by itself, but not together with something else."""
     if not experiments:
         yield "sweep", f"{count(file)} experiments are more than the {MAX_RUNS} allowed"
     for experiment in experiments:

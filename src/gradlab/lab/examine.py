@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.files import read_file
-from gradlab.lab.config import MOST_BYTES
-from gradlab.lab.engines import check, keep, settle
+from gradlab.lab.checkpoints import key_of
+from gradlab.lab.config import MAX_BYTES
+from gradlab.lab.engines import check_available, restore, settle
 from gradlab.lab.environment import environment
-from gradlab.lab.kept import key_of
 from gradlab.lab.schema import Config
-from gradlab.lab.store import MOST_JSON, StoreError, parse_object
+from gradlab.lab.store import MAX_JSON, StoreError, parse_object
 
-BEFORE_A_RUN = "environment.json"  # all that a process leaves that was killed before it wrote config.toml
+BEFORE_A_RUN = "environment.json"  # all that is left by a process that was killed before it wrote config.toml
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class FolderState:
     ----------
     path : Path
     is_free : bool
-        Whether there is nothing, or an empty folder, or one that a run was about to begin in.
+        Whether there is nothing, or an empty folder, or one in which a run was about to begin.
     is_done : bool
-        Whether the run in it says that nothing is missing.
+        Whether the run in it is finished.
     config, about : bytes, OSError, optional
         What is in ``config.toml`` and ``environment.json``, or why that cannot be read; None if they are not there.
     saved : tuple of str
@@ -57,7 +57,7 @@ class FolderState:
         raise StoreError(file, (self.about and self.about.strerror) or "No such file or directory")
 
     def other_version(self) -> str:
-        """Say by which version the run was begun, if this one cannot go on with its runs; else nothing."""
+        """Return which version began the run, in a sentence, if this version cannot resume it; else nothing."""
         here, begun = environment(brief=True), self.environment
         versions = [(e.get("format"), ".".join(str(e.get("gradlab")).split(".")[:2])) for e in (here, begun)]
         if versions[0] == versions[1]:
@@ -68,24 +68,24 @@ class FolderState:
     def as_begun(self, config: Config) -> Config:
         """Give each experiment of the run the engine that it was begun with; StoreError if it does not say which."""
         try:
-            return keep(config, self.environment.get("engine"))
+            return restore(config, self.environment.get("engine"))
         except ValueError as error:
             if isinstance(error, StoreError):
                 raise
             raise StoreError(self.path / "environment.json", str(error)) from None
 
     def foreign(self, config: Config) -> str:
-        """Name a result or checkpoint that is of no experiment of a configuration; else nothing."""
+        """Name a foreign result or checkpoint, which is of no experiment of a configuration; else nothing."""
         keys = {key_of(experiment) for experiment in config.experiments}
         return next((name for name in self.saved if Path(name).stem not in keys), "")
 
     def unfinished(self, config: Config) -> Config | None:
-        """Return a configuration as the run here was begun with it; None if there is none to go on with.
+        """Return a configuration as the run here was begun with it; None if there is no run of it to resume.
 
         Raises
         ------
         OSError, StoreError
-            If a file that tells is damaged.
+            If a file that decides it is damaged.
         """
         if self.config is None or self.is_done:
             return None
@@ -107,15 +107,15 @@ class FolderState:
         begun = self.unfinished(config)
         if begun is None:
             return settle(config)
-        check(begun)
+        check_available(begun)
         return begun, []
 
     def is_open_to(self, config: Config) -> bool:
-        """Whether a run of a configuration can begin here, or go on."""
+        """Whether a run of a configuration can begin here, or be resumed."""
         return self.is_free or self.unfinished(config) is not None
 
     def obstacle(self, config: Config) -> str:
-        """Say why a configuration whose engines are settled cannot be run here; nothing if it can."""
+        """Return why a configuration whose engines are settled cannot be run here; nothing if it can."""
         if self.is_open_to(config):
             return ""
         if foreign := self.foreign(config):
@@ -124,9 +124,9 @@ class FolderState:
 
 
 def examine(path: Path) -> FolderState:
-    """Look at what is in a folder.
+    """Look once at what is in a folder.
 
-    What is found may not hold for long, unless nobody else can write there: `RunFolder` looks under its lock.
+    What is found may not hold for long, unless nobody else can write there: `RunFolder` looks again under its lock.
 
     Raises
     ------
@@ -139,8 +139,8 @@ def examine(path: Path) -> FolderState:
         path,
         not path.exists() if not is_folder else all(name.startswith(".") or name == BEFORE_A_RUN for name in names),
         "DONE" in names,
-        _content(path / "config.toml", MOST_BYTES) if "config.toml" in names else None,
-        _content(path / "environment.json", MOST_JSON) if "environment.json" in names else None,
+        _content(path / "config.toml", MAX_BYTES) if "config.toml" in names else None,
+        _content(path / "environment.json", MAX_JSON) if "environment.json" in names else None,
         tuple(
             str(file.relative_to(path))
             for folder in ("results", "checkpoints")

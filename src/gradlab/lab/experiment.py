@@ -15,8 +15,8 @@ from gradlab.lab.build import (
     build_weights,
     tensor_shapes,
 )
-from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recording
-from gradlab.lab.results import HISTORY, GroupResult, Result, gather, within
+from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recorded_steps
+from gradlab.lab.results import HISTORY, GroupResult, Result, gather, under
 from gradlab.lab.schema import MEASURES, Experiment
 from gradlab.lab.size import replicas_at_once
 from gradlab.lab.store import Declared
@@ -31,8 +31,8 @@ from gradlab.training.stopping import early_stopping, stopping_shapes
 OnEpoch = Callable[[Experiment, int, Sequence[int], Mapping[str, np.ndarray]], None]
 
 
-class Keeper(Protocol):
-    """Keeps what an experiment needs to go on, where the end of a process does not reach it."""
+class Checkpointer(Protocol):
+    """Saves the state of an experiment where it outlives the process, and loads it again."""
 
     def load(
         self, declare: Callable[[dict[str, Any]], Declared]
@@ -50,7 +50,7 @@ def run_experiment(
     experiment: Experiment,
     data: Dataset,
     on_epoch: OnEpoch | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     threads: int | None = None,
 ) -> Result:
     """Train every seed of an experiment, and record it.
@@ -62,10 +62,10 @@ def run_experiment(
         From `load_data`.
     on_epoch : callable, optional
         Called with the experiment, the epoch (0 before training), the seeds trained together, and their numbers; also
-        for the epochs that were kept. The numbers of the epoch in which training diverged are nan.
-    keeper : Keeper, optional
-        If it has something, the experiment goes on from there, to the same numbers as without a break. Interrupted, it
-        is given the state after the last whole epoch.
+        for the epochs in a checkpoint. The numbers of the epoch in which training diverged are nan.
+    checkpointer : Checkpointer, optional
+        If it has a checkpoint, the experiment is resumed from there, to bitwise the same numbers as without the break.
+        Interrupted, it is given the state after the last complete epoch.
     threads : int, optional
         Most threads of the compiled engine; all cores, unless given. It changes no number.
 
@@ -74,30 +74,30 @@ def run_experiment(
     Result
         If training diverged or was interrupted: what was recorded until then, and why it ended.
     """
-    course = _Course(experiment, data, on_epoch or (lambda *_: None), threads)
+    progress = _Progress(experiment, data, on_epoch or (lambda *_: None), threads)
     result = Result(experiment, data.feature_names, data.classes, data.mean, data.scale)
     try:
-        if keeper is not None:
-            course.load(keeper)
-        course.go_on(keeper)
+        if checkpointer is not None:
+            progress.load(checkpointer)
+        progress.train_remaining(checkpointer)
     except DivergenceError as error:
         result.diverged = str(error)
-        course.diverge(error)
+        progress.diverge(error)
     except KeyboardInterrupt:
         result.interrupted = True
-        if keeper is not None:
-            course.save(keeper)
-    parts = course.parts
-    if course.training is not None:
-        parts = [*parts, _group_result(experiment, data, course.training, False, threads)]
-    if parts:
-        gather(result, data, parts)
-    result.seconds = course.seconds
+        if checkpointer is not None:
+            progress.save(checkpointer)
+    groups = progress.finished
+    if progress.group is not None:
+        groups = [*groups, _group_result(experiment, data, progress.group, False, threads)]
+    if groups:
+        gather(result, data, groups)
+    result.seconds = progress.seconds
     return result
 
 
-class _Training:
-    """Some seeds that are trained side by side, and what is recorded of them.
+class _Group:
+    """A group of seeds that are trained side by side, and what is recorded of them.
 
     Attributes
     ----------
@@ -105,8 +105,8 @@ class _Training:
         What is recorded of the gradient flow, by step; empty before the first.
     history : list of dict
         Each epoch's numbers (seeds,), first those before training.
-    kept : tuple, optional
-        What the training needs to go on after its last whole epoch that was not the last of all; how many steps, and
+    checkpoint : tuple, optional
+        The state of the training after its last complete epoch, unless that was the last of all; how many steps, and
         how many entries of `history`, were before. None in the first epoch.
     """
 
@@ -114,11 +114,11 @@ class _Training:
         self.seeds, self.engine = seeds, experiment.training.engine
         self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
         self.optimizer = build_optimizer(experiment.training, self.network)
-        self._steps_an_epoch = -(-len(data.x_train) // experiment.training.batch_size)
-        self.recording = recording(experiment, len(data.x_train))
+        self._steps_per_epoch = -(-len(data.x_train) // experiment.training.batch_size)
+        self.recorded_steps = recorded_steps(experiment, len(data.x_train))
         self._flow: list[Records] = []
         self.history: list[dict[str, np.ndarray]] = []
-        self.kept: tuple[State, int, int] | None = None
+        self.checkpoint: tuple[State, int, int] | None = None
 
     @property
     def flow(self) -> Records:
@@ -127,16 +127,16 @@ class _Training:
         return dict(self._flow[0]) if self._flow else {}
 
     def record(self, recorded: Records) -> None:
-        """Note what an engine recorded since the last hand-over."""
-        wanted = self.recording.of(recorded)
+        """Append what an engine recorded since the last hand-over."""
+        wanted = self.recorded_steps.select(recorded)
         if len(wanted.get("step", ())):
             self._flow.append({name: wanted[name] for name in FLOW})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what was kept, and what was recorded until then."""
-        if self.kept is None:
+        """Return the state in the checkpoint, and what was recorded until then."""
+        if self.checkpoint is None:
             return {}
-        state, steps, epochs = self.kept
+        state, steps, epochs = self.checkpoint
         table = self.flow
         before = table["step"] < steps
         arrays = {f"state/{name}": array for name, array in state.items()}
@@ -144,10 +144,10 @@ class _Training:
         return arrays | {f"history/{name}": array for name, array in _by_name(self.history[:epochs]).items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Become what gave these arrays."""
-        state, history, flow = (within(part, arrays) for part in ("state", "history", "flow"))
+        """Restore the checkpoint, and what was recorded until then, from such arrays."""
+        state, history, flow = (under(part, arrays) for part in ("state", "history", "flow"))
         epochs, recorded = len(history["train_loss"]), flow["step"]
-        steps = (epochs - 1) * self._steps_an_epoch
+        steps = (epochs - 1) * self._steps_per_epoch
         if state["epochs"] != epochs - 1:
             raise ValueError(f"{int(state['epochs'])} epochs were trained, but {epochs - 1} recorded")
         if recorded[0] != 0 or recorded[-1] >= steps or (np.diff(recorded) <= 0).any():
@@ -156,18 +156,18 @@ class _Training:
             raise ValueError("it was trained on another engine")
         self._flow = [flow]
         self.history = [{name: history[name][i] for name in HISTORY} for i in range(epochs)]
-        self.kept = state, steps, epochs
+        self.checkpoint = state, steps, epochs
 
 
-class _Course:
-    """How far an experiment has come: the parts that are done, and the seeds that are being trained."""
+class _Progress:
+    """How far an experiment has come: the groups that are finished, and the one that is being trained."""
 
     def __init__(self, experiment: Experiment, data: Dataset, on_epoch: OnEpoch, threads: int | None):
         self.experiment, self.data, self._threads = experiment, data, threads
         together = replicas_at_once(experiment, *data.x_train.shape)
         self.groups = [experiment.seeds[i : i + together] for i in range(0, len(experiment.seeds), together)]
-        self.parts: list[GroupResult] = []
-        self.training: _Training | None = None
+        self.finished: list[GroupResult] = []
+        self.group: _Group | None = None
         self._on_epoch = on_epoch
         self._started, self._before = time.perf_counter(), 0.0
 
@@ -176,112 +176,116 @@ class _Course:
         """How long it has taken, without the breaks."""
         return self._before + time.perf_counter() - self._started
 
-    def go_on(self, keeper: Keeper | None) -> None:
-        """Train what is left."""
-        while len(self.parts) < len(self.groups):
-            if self.training is None:
-                self.training = _Training(self.experiment, self.data, self.groups[len(self.parts)])
-            training = self.training
-            for step in _epochs(self.experiment, self.data, training, self._threads):
-                self._record(training, step)
-                if keeper is not None and step is not None and not step.ends_training:
-                    training.kept = step.state(), step.index + 1, len(training.history)
-                    if keeper.due(step.epoch + 1):
-                        self.save(keeper)
-            part = _group_result(self.experiment, self.data, training, True, self._threads)
-            self.parts, self.training = [*self.parts, part], None
+    def train_remaining(self, checkpointer: Checkpointer | None) -> None:
+        """Train the groups that are not finished."""
+        while len(self.finished) < len(self.groups):
+            if self.group is None:
+                self.group = _Group(self.experiment, self.data, self.groups[len(self.finished)])
+            group = self.group
+            for step in _epochs(self.experiment, self.data, group, self._threads):
+                self._record(group, step)
+                if checkpointer is not None and step is not None and not step.ends_training:
+                    group.checkpoint = step.state(), step.index + 1, len(group.history)
+                    if checkpointer.due(step.epoch + 1):
+                        self.save(checkpointer)
+            result = _group_result(self.experiment, self.data, group, True, self._threads)
+            self.finished, self.group = [*self.finished, result], None
 
     def diverge(self, error: DivergenceError) -> None:
-        """Record that the epoch under way has no numbers, and the steps that it had."""
-        assert self.training is not None
-        self.training.record(error.recorded)
-        self.training.history.append({name: np.full(len(self.training.seeds), np.nan) for name in HISTORY})
-        self._tell(self.training.seeds, self.training.history[-1:], len(self.training.history) - 1)
+        """Record the steps of the epoch in which training diverged, and that it has no numbers."""
+        assert self.group is not None
+        self.group.record(error.recorded)
+        self.group.history.append({name: np.full(len(self.group.seeds), np.nan) for name in HISTORY})
+        self._report(self.group.seeds, self.group.history[-1:], len(self.group.history) - 1)
 
-    def _record(self, training: _Training, step: Step | None) -> None:
-        """Note an epoch's numbers, or those before training."""
-        numbers = _numbers(self.experiment, training.network, self.data, self._threads)
-        running = np.full(len(training.seeds), np.nan) if step is None else np.atleast_1d(step.running_loss)
+    def _record(self, group: _Group, step: Step | None) -> None:
+        """Record an epoch's numbers, or those before training."""
+        numbers = _numbers(self.experiment, group.network, self.data, self._threads)
+        running = np.full(len(group.seeds), np.nan) if step is None else np.atleast_1d(step.running_loss)
         numbers["running_loss"] = running.astype(np.float64)
-        training.history.append(numbers)
-        self._tell(training.seeds, [numbers], len(training.history) - 1)
+        group.history.append(numbers)
+        self._report(group.seeds, [numbers], len(group.history) - 1)
 
-    def _tell(self, seeds: Sequence[int], history: Sequence[Mapping[str, np.ndarray]], first: int = 0) -> None:
+    def _report(self, seeds: Sequence[int], history: Sequence[Mapping[str, np.ndarray]], first: int = 0) -> None:
         for epoch, numbers in enumerate(history, first):
             self._on_epoch(self.experiment, epoch, seeds, numbers)
 
-    def save(self, keeper: Keeper) -> None:
-        """Hand over all that a later process needs, if there is anything."""
-        training = self.training
-        waiting = self.groups[len(self.parts) :]
-        now = training.arrays() if training is not None and training.seeds in waiting else {}
+    def save(self, checkpointer: Checkpointer) -> None:
+        """Save all that a later process needs to resume, if there is anything."""
+        group = self.group
+        waiting = self.groups[len(self.finished) :]
+        now = group.arrays() if group is not None and group.seeds in waiting else {}
         arrays = dict(now)
-        for i, part in enumerate(self.parts):
-            arrays |= {f"{i}/{name}": array for name, array in part.arrays().items()}
+        for i, result in enumerate(self.finished):
+            arrays |= {f"{i}/{name}": array for name, array in result.arrays().items()}
         if arrays:
-            done = [[len(part.history["train_loss"]), len(part.flow["step"])] for part in self.parts]
+            done = [[len(result.history["train_loss"]), len(result.flow["step"])] for result in self.finished]
             lengths = [len(now["history/train_loss"]), len(now["flow/step"])] if now else None
-            keeper.save({"done": done, "under_way": lengths, "seconds": self.seconds}, arrays)
+            checkpointer.save({"done": done, "under_way": lengths, "seconds": self.seconds}, arrays)
 
-    def load(self, keeper: Keeper) -> None:
-        """Become what was handed over last, if anything was."""
-        found = keeper.load(self._declare)
+    def load(self, checkpointer: Checkpointer) -> None:
+        """Restore what was saved last, if anything was."""
+        found = checkpointer.load(self._declare)
         if found is None:
             return
         about, arrays = found
         self._before = about["seconds"]
         for i in range(len(about["done"])):
-            self.parts.append(GroupResult.of(within(str(i), arrays)))
-            self._tell(self.groups[i], _by_epoch(self.parts[i].history))
+            self.finished.append(GroupResult.of(under(str(i), arrays)))
+            self._report(self.groups[i], _by_epoch(self.finished[i].history))
         if about["under_way"] is not None:
-            self.training = _Training(self.experiment, self.data, self.groups[len(self.parts)])
-            self.training.restore(arrays)
-            self._tell(self.training.seeds, self.training.history)
+            self.group = _Group(self.experiment, self.data, self.groups[len(self.finished)])
+            self.group.restore(arrays)
+            self._report(self.group.seeds, self.group.history)
 
     def _declare(self, about: dict[str, Any]) -> Declared:
-        """Tell what arrays there must be, from how many parts are done and how long their records are."""
+        """Declare the arrays of a checkpoint: how many groups are finished, and how much is recorded of each."""
         done, now, seconds = about["done"], about["under_way"], about["seconds"]
         if about.keys() != {"done", "under_way", "seconds"} or type(seconds) is not float or not 0.0 <= seconds < 1e12:
-            raise ValueError("it does not say how far the experiment has come")
+            raise ValueError("its metadata are not those of a checkpoint")
         if len(done) + (now is not None) > len(self.groups):
-            raise ValueError(f"{len(done)} parts are done, of {len(self.groups)}")
-        one = _Training(self.experiment, self.data, self.groups[0][:1])
+            raise ValueError(f"{len(done)} groups are finished, of {len(self.groups)}")
+        one = _Group(self.experiment, self.data, self.groups[0][:1])
         declared: dict[str, tuple[np.dtype | str, tuple[int | range, ...]]] = {}
         for i, (lengths, seeds) in enumerate(zip(done, self.groups, strict=False)):
-            shapes = self._records(one, lengths, len(seeds))
+            shapes = self._recorded_shapes(one, lengths, len(seeds))
             shapes |= {f"numbers/{name}": ("f8", (len(seeds),)) for name in MEASURES}
             shapes |= {f"tensors/{n}": (kind, (len(seeds), *s)) for n, (kind, s) in tensor_shapes(one.network).items()}
             declared |= {f"{i}/{name}": shape for name, shape in shapes.items()}
         if now is not None:
-            training = _Training(self.experiment, self.data, self.groups[len(done)])
-            state = state_shapes(training.network, training.optimizer)
+            group = _Group(self.experiment, self.data, self.groups[len(done)])
+            state = state_shapes(group.network, group.optimizer)
             if self.experiment.training.patience:
-                state |= stopping_shapes(training.network)
+                state |= stopping_shapes(group.network)
             declared |= {f"state/{name}": shape for name, shape in state.items()}
-            declared |= self._records(one, now, len(training.seeds))
+            declared |= self._recorded_shapes(one, now, len(group.seeds))
         return declared
 
-    def _records(self, one: _Training, lengths: Any, n_seeds: int) -> dict[str, Any]:
-        """Tell the shapes of what is recorded of some seeds: so many epochs, and so many steps of the flow."""
-        epochs, records = lengths
+    def _recorded_shapes(self, one: _Group, lengths: Any, n_seeds: int) -> dict[str, Any]:
+        """Declare what is recorded of some seeds: the numbers of so many epochs, and the flow at so many steps."""
+        epochs, recorded = lengths
         steps = self.experiment.training.epochs * len(self.data.x_train)
         if not (
-            type(epochs) is type(records) is int
+            type(epochs) is type(recorded) is int
             and 2 <= epochs <= self.experiment.training.epochs + 1
-            and 1 <= records <= steps
+            and 1 <= recorded <= steps
         ):
             raise ValueError(f"{lengths!r} are no numbers of epochs and of steps")
         shapes: dict[str, Any] = {f"history/{name}": ("f8", (epochs, n_seeds)) for name in HISTORY}
-        return shapes | {f"flow/{n}": shape for n, shape in flow_shapes(one.network, records, n_seeds).items()}
+        return shapes | {f"flow/{n}": shape for n, shape in flow_shapes(one.network, recorded, n_seeds).items()}
 
 
-def _epochs(experiment: Experiment, data: Dataset, seeds: _Training, threads: int | None) -> Iterator[Step | None]:
-    """Train some seeds; yield the last step of each epoch, after None for what was before training."""
-    training, loss, start = experiment.training, build_loss(experiment.training), seeds.kept and seeds.kept[0]
+def _epochs(experiment: Experiment, data: Dataset, group: _Group, threads: int | None) -> Iterator[Step | None]:
+    """Train a group; yield the last step of each epoch, after None for what was before training."""
+    training, loss, start = (
+        experiment.training,
+        build_loss(experiment.training),
+        group.checkpoint and group.checkpoint[0],
+    )
     steps: Iterator[Step] = train(
-        seeds.network,
+        group.network,
         loss,
-        seeds.optimizer,
+        group.optimizer,
         data.x_train,
         data.y_train,
         epochs=training.epochs,
@@ -295,7 +299,7 @@ def _epochs(experiment: Experiment, data: Dataset, seeds: _Training, threads: in
         threads=threads,
         each="epoch",
         record=RECORDED,
-        record_every=seeds.recording.every,
+        record_every=group.recorded_steps.every,
         start=start,
     )
     if training.patience:
@@ -307,7 +311,7 @@ def _epochs(experiment: Experiment, data: Dataset, seeds: _Training, threads: in
     if start is None:
         yield None
     for step in steps:
-        seeds.record(step.recorded)
+        group.record(step.recorded)
         yield step
 
 
@@ -325,13 +329,13 @@ def _numbers(experiment: Experiment, network: Network, data: Dataset, threads: i
 
 
 def _group_result(
-    experiment: Experiment, data: Dataset, training: _Training, ended: bool, threads: int | None
+    experiment: Experiment, data: Dataset, group: _Group, ended: bool, threads: int | None
 ) -> GroupResult:
-    """Take what a group of seeds has given out of its training; `ended` says whether it came to its end."""
-    network = training.network
+    """Take from a group what its seeds gave; `ended` says whether their training came to its end."""
+    network = group.network
     tensors = {p.name: network.params[..., p.where].reshape(-1, *p.shape).copy() for p in network.parameters}
     tensors |= {p.name: network.state[..., p.where].reshape(-1, *p.shape).copy() for p in network.states}
-    flow = training.flow
+    flow = group.flow
     numbers = _numbers(experiment, network, data, threads) if ended else {}
     if flow:
         norms = flow["weight_gradient_norm"]
@@ -339,7 +343,7 @@ def _group_result(
             numbers["gradient_ratio"] = (norms[0, 0] / norms[0, -1]).astype(np.float64)
             if ended:
                 numbers["final_gradient_ratio"] = (norms[-1, 0] / norms[-1, -1]).astype(np.float64)
-    return GroupResult(tensors, flow, numbers, _by_name(training.history))
+    return GroupResult(tensors, flow, numbers, _by_name(group.history))
 
 
 def _by_name(history: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A run's log, ``metrics.jsonl``: a line for each epoch and group of seeds, appended as it comes, read for curves."""
+"""A run's log, ``metrics.jsonl``: one line per epoch and group of seeds, appended as it ends, read for the curves."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +12,19 @@ from gradlab.lab.results import Result
 from gradlab.lab.schema import Experiment
 
 LOG = "metrics.jsonl"
-MOST_LOG = 10**10  # bytes
+MAX_LOG = 10**10  # bytes
 
 
 def append_epoch(
     folder: Path, experiment: Experiment, epoch: int, seeds: Sequence[int], numbers: Mapping[str, np.ndarray]
 ) -> None:
-    """Append an epoch's numbers of some seeds to a run's log, in one piece, and flushed."""
+    """Append an epoch's numbers of some seeds to a run's log, as one write, and flush it."""
     with naming(folder / LOG), open(folder / LOG, "ab") as file:
         file.write(line_of(experiment, epoch, seeds, numbers))
 
 
 def line_of(experiment: Experiment, epoch: int, seeds: Sequence[int], numbers: Mapping[str, np.ndarray]) -> bytes:
-    """Write an epoch's numbers as a line of JSON, which knows no nan: null, and a word if training diverged."""
+    """Return an epoch's numbers as a line of JSON: null for nan, and a flag if training diverged."""
     line: dict[str, Any] = {"variant": experiment.name, "epoch": epoch, "seeds": list(seeds)}
     for name, values in numbers.items():
         line[name] = [float(v) if np.isfinite(v) else None for v in values]
@@ -34,7 +34,7 @@ def line_of(experiment: Experiment, epoch: int, seeds: Sequence[int], numbers: M
 
 
 def epochs_of(result: Result) -> Iterator[tuple[Experiment, int, Sequence[int], Mapping[str, np.ndarray]]]:
-    """Yield what was told of each epoch of a result as it came to be."""
+    """Yield of each epoch of a result what was reported when it ended."""
     first = 0
     for history in result.history:
         seeds = result.experiment.seeds[first : first + history["train_loss"].shape[1]]
@@ -49,7 +49,7 @@ def read_history(path: Path) -> dict[str, dict[str, np.ndarray]]:
     The epoch in which training diverged has no numbers, and is left out.
     """
     lines: dict[str, list[dict[str, Any]]] = {}
-    for text in read_file(path / LOG, MOST_LOG).decode("utf-8").splitlines():
+    for text in read_file(path / LOG, MAX_LOG).decode("utf-8").splitlines():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:

@@ -15,7 +15,7 @@ FLOW = ("step", "epoch", *RECORDED)
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordedSteps:
     """Which steps of an experiment are recorded: one in `stride`, or the first and the last of one epoch in `stride`.
 
     Epochs are counted from the last, so that the end of training is always among them.
@@ -38,11 +38,11 @@ class Recording:
 
     @property
     def every(self) -> str | int:
-        """What an engine is told to record, as in `train`."""
+        """The `record_every` of `train` that records at least these."""
         return "epoch" if self.by_epoch else self.stride
 
-    def of(self, recorded: Records) -> Records:
-        """Return those of the steps that an engine recorded which are wanted."""
+    def select(self, recorded: Records) -> Records:
+        """Return the wanted ones of the steps that an engine recorded."""
         if not self.by_epoch or self.stride == 1 or not recorded:
             return recorded
         last = recorded["ends_epoch"] & ((self.epochs - 1 - recorded["epoch"]) % self.stride == 0)
@@ -51,7 +51,7 @@ class Recording:
 
     @property
     def thinned(self) -> str:
-        """What is recorded in place of what was asked for; empty if it is that."""
+        """What is recorded in place of what was asked for; empty if that is recorded."""
         if self.stride == self.asked:
             return ""
         unit = "epoch" if self.by_epoch else "step"
@@ -59,21 +59,21 @@ class Recording:
         return f"one {unit} in {self.stride} is recorded, not {asked}, which would be more than probe.limit allows"
 
 
-def recording(experiment: Experiment, n_train: int) -> Recording:
+def recorded_steps(experiment: Experiment, n_train: int) -> RecordedSteps:
     """Choose which steps are recorded, before any is taken: no more than ``probe.limit``, however long training is."""
     every, limit, epochs = experiment.probe.every, experiment.probe.limit, experiment.training.epochs
     batches = math.ceil(n_train / experiment.training.batch_size)
     if every == "epoch":
         stride = math.ceil(epochs / (limit - 1))
         first = batches > 1 or (epochs - 1) % stride > 0  # whether the first step is not the last of such an epoch
-        return Recording(True, stride, 1, epochs, math.ceil(epochs / stride) + first)
+        return RecordedSteps(True, stride, 1, epochs, math.ceil(epochs / stride) + first)
     asked, steps = 1 if every == "step" else int(every), batches * epochs
     stride = asked * math.ceil(math.ceil(steps / asked) / limit)
-    return Recording(False, stride, asked, epochs, math.ceil(steps / stride))
+    return RecordedSteps(False, stride, asked, epochs, math.ceil(steps / stride))
 
 
-def flow_shapes(network: Network, records: int, n_seeds: int) -> dict[str, tuple[np.dtype | str, tuple[int, ...]]]:
-    """Tell type and shape of what is recorded of the flow, at so many steps."""
-    shape = records, len(Weights(network).names), n_seeds
-    shapes: dict[str, tuple[np.dtype | str, tuple[int, ...]]] = dict.fromkeys(("step", "epoch"), ("i8", (records,)))
+def flow_shapes(network: Network, n_steps: int, n_seeds: int) -> dict[str, tuple[np.dtype | str, tuple[int, ...]]]:
+    """Return type and shape of what is recorded of the flow at so many steps."""
+    shape = n_steps, len(Weights(network).names), n_seeds
+    shapes: dict[str, tuple[np.dtype | str, tuple[int, ...]]] = dict.fromkeys(("step", "epoch"), ("i8", (n_steps,)))
     return shapes | {name: (network.dtype if name.endswith("norm") else "f8", shape) for name in RECORDED}

@@ -48,7 +48,7 @@ class Result:
         first those before training.
     seconds : float
     diverged : str
-        What `DivergenceError` said, else empty.
+        The message of the `DivergenceError`, else empty.
     interrupted : bool
         Whether the training was interrupted from the keyboard.
     """
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass
 class GroupResult:
-    """What some seeds gave that were trained side by side: not their network, whose tape is far larger."""
+    """What a group of seeds gave that were trained side by side: not their network, whose tape is far larger."""
 
     tensors: dict[str, np.ndarray]
     flow: dict[str, np.ndarray]
@@ -85,30 +85,30 @@ class GroupResult:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "GroupResult":
-        """Put together again what `arrays` gave."""
-        return cls(*(within(field.name, arrays) for field in fields(cls)))
+        """Restore what `arrays` returned."""
+        return cls(*(under(field.name, arrays) for field in fields(cls)))
 
 
-def within(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what is named ``PART/…``, without that."""
-    return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what is named ``PREFIX/…``, by the rest of the name."""
+    return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def gather(result: Result, data: Dataset, parts: Sequence[GroupResult]) -> None:
-    """Put the seeds' parts together, in their order; nan stands for what a seed has not."""
+def gather(result: Result, data: Dataset, groups: Sequence[GroupResult]) -> None:
+    """Join the results of all groups, in the order of the seeds; nan stands for what a seed has not."""
     seeds = result.experiment.seeds
-    result.history = [part.history for part in parts if part.history]
+    result.history = [group.history for group in groups if group.history]
     result.layers = Weights(blank_network(result.experiment.network, data.x_train.shape[1])).names
-    longest = max((part.flow for part in parts), key=lambda flow: len(flow.get("step", ())))
+    longest = max((group.flow for group in groups), key=lambda flow: len(flow.get("step", ())))
     if longest:
         result.flow = {name: longest[name] for name in ("step", "epoch")}
         for name in RECORDED:
-            result.flow[name] = _side_by_side([part.flow[name] for part in parts if part.flow], len(seeds))
+            result.flow[name] = _side_by_side([group.flow[name] for group in groups if group.flow], len(seeds))
     for measure in MEASURES:
-        values = [part.numbers[measure] for part in parts if measure in part.numbers]
+        values = [group.numbers[measure] for group in groups if measure in group.numbers]
         result.final[measure] = _pad(np.concatenate(values) if values else np.empty(0), len(seeds))
-    for name in parts[0].tensors:
-        result.tensors[name] = _pad(np.concatenate([part.tensors[name] for part in parts]), len(seeds))
+    for name in groups[0].tensors:
+        result.tensors[name] = _pad(np.concatenate([group.tensors[name] for group in groups]), len(seeds))
     if result.diverged or result.interrupted:
         return
     accuracy = result.final["test_accuracy"]
@@ -136,7 +136,7 @@ def _side_by_side(tables: Sequence[np.ndarray], n_seeds: int) -> np.ndarray:
 
 
 def _boundary(network: Network, data: Dataset) -> dict[str, np.ndarray]:
-    """Compute what a network of two features says at each point of the plane around the data."""
+    """Compute the probabilities that a network of two features gives on a grid around the data."""
     points = data.x_test * data.scale + data.mean
     every = np.concatenate([points, data.x_train * data.scale + data.mean])
     low, high = every.min(axis=0), every.max(axis=0)

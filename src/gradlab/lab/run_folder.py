@@ -1,7 +1,7 @@
 """A run's folder: what was configured, where, every epoch's numbers, the gradient flow, the parameters, the figures.
 
-One process at a time writes it, and whatever ends that process, another can go on: each experiment keeps a checkpoint
-while it is under way and a result when it is done, and everything else is made from the results.
+One process at a time writes it, and whatever ends that process, another can resume the run: each experiment has a
+checkpoint while it is trained and a result when it is finished, and everything else is made from the results.
 """
 
 import json
@@ -32,19 +32,19 @@ class FolderInUseError(OSError):
 
 
 class RunFolder:
-    """Writes a run's folder, alone, and goes on with one that a process left unfinished.
+    """Writes a run's folder, under its lock, and resumes a run that is unfinished.
 
-    Every file but the log is written under a temporary name and renamed, so it is whole or not there.
+    Every file but the log is written under a temporary name and renamed, so it is complete or not there.
 
     ==================== ============================================================================================
     config.toml          the configuration, overrides and defaults filled in
     environment.json     versions, platform, BLAS, commit, seeds, engines: what the last bits depend on; threads
-    metrics.jsonl        a line an epoch and group of seeds: losses and accuracies; null for what is not finite
-    checkpoints/         the state of each experiment under way; empty in the end
-    results/             the result of each experiment, named by what it depends on
+    metrics.jsonl        one line per epoch and group of seeds: losses and accuracies; null for what is not finite
+    checkpoints/         the checkpoint of each experiment that is being trained; empty in the end
+    results/             the result of each experiment, named by its key
     flow.npz             ``VARIANT/QUANTITY`` (steps, layers, seeds), ``VARIANT/step``, ``VARIANT/epoch``
     model.safetensors    ``VARIANT/PARAMETER`` (seeds, ...), ``VARIANT/data.mean``, ``VARIANT/data.scale`` (d,); in its
-                         head the architectures
+                         header the architectures
     boundary.npz         for two features: the median seed's probabilities on a grid
     summary.json         what ``--json`` prints
     figures/             drawn from the files above
@@ -58,7 +58,7 @@ class RunFolder:
     config : Config
         With the engine of each experiment settled, as `FolderState.settled` does.
     threads : int, optional
-        On how many each experiment is trained; all cores, unless given. It is noted, and changes no number.
+        On how many each experiment is trained; all cores, unless given. It is recorded, and changes no number.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class RunFolder:
     FolderInUseError
         If another process has it open; it is named.
     FileExistsError
-        If there is something else at `path`.
+        If there is something else in it.
     StoreError
         If there are more networks than their file may hold.
     OSError
@@ -117,7 +117,7 @@ class RunFolder:
         for name in ("results", "checkpoints"):
             (self.path / name).mkdir(exist_ok=True)
         with naming(self.path / LOG):
-            open(self.path / LOG, "wb").close()  # what is kept of the experiments is told again
+            open(self.path / LOG, "wb").close()  # the epochs of results and checkpoints are reported again
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -137,7 +137,7 @@ class RunFolder:
         append_epoch(self.path, experiment, epoch, seeds, numbers)
 
     def finish(self, results: Sequence[Result], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-        """Write what is known after training, and return the summary."""
+        """Write the files that are made from the results, and return the summary."""
         flow: dict[str, np.ndarray] = {}
         boundary: dict[str, np.ndarray] = {}
         for result in results:
@@ -156,7 +156,7 @@ class RunFolder:
         return summary
 
     def done(self) -> None:
-        """Say that nothing is missing."""
+        """Mark the run as finished."""
         with suppress(OSError):  # where somebody else has put something
             (self.path / "checkpoints").rmdir()
         self._write("DONE", b"")
@@ -188,14 +188,14 @@ class RunFolder:
 
 
 def entry(result: Result) -> dict[str, Any]:
-    """Return what a summary says of one experiment: its measures, and what is to be known of it."""
+    """Return the summary's entry of one experiment: its measures, and what else describes it."""
     return summarize(result) | {
         "variant": result.experiment.variant,
         "point": result.experiment.point,
         "activation": result.experiment.network.activation,
         "engine": result.experiment.training.engine,
         "layers": list(result.layers),
-        "thinned": estimate(result.experiment).recording.thinned,
+        "thinned": estimate(result.experiment).recorded_steps.thinned,
         "seeds": list(result.experiment.seeds),
         "median_seed": result.median_seed,
         "seconds": round(result.seconds, 3),
@@ -206,7 +206,7 @@ def entry(result: Result) -> dict[str, Any]:
 
 
 def _writer(path: Path) -> str:
-    """Name the process that says it is writing a folder."""
+    """Name the process that holds the lock of a folder."""
     try:
         with open(path / ".writer", "rb") as file:
             number = file.read(20)

@@ -1,4 +1,4 @@
-"""A run's experiments, on any workers: one is read if it is done, or goes on from its checkpoint, or starts."""
+"""A run's experiments, on any workers: each is read if it is done, or resumed from its checkpoint, or started."""
 
 import multiprocessing
 import tempfile
@@ -10,9 +10,9 @@ from typing import Any
 from gradlab.datasets import Dataset
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import CheckpointFile, load_result, result_path, save_result
 from gradlab.lab.executors import Workers
 from gradlab.lab.experiment import OnEpoch, run_experiment
-from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
 from gradlab.lab.log import append_epoch, epochs_of
 from gradlab.lab.results import Result
 from gradlab.lab.schema import Experiment
@@ -42,7 +42,7 @@ def work(experiment_json: str, folder: str, checkpoint_every: int | None = None,
     Raises
     ------
     KeyboardInterrupt
-        If interrupted; what it needs to go on is kept.
+        If interrupted; its checkpoint is saved.
     """
     from threadpoolctl import threadpool_limits
 
@@ -52,13 +52,13 @@ def work(experiment_json: str, folder: str, checkpoint_every: int | None = None,
     def on_epoch(*epoch: Any) -> None:
         append_epoch(path, *epoch)
         if parent is not None and not parent.is_alive():
-            raise SystemExit("the process that gave this work is gone")  # and its successor may be writing here
+            raise SystemExit("the parent process has ended")  # and another may be resuming the run in this folder
 
     with threadpool_limits(1):  # products this small are slower in threads
         result = carry_out(experiment, load_data(experiment), path, checkpoint_every, on_epoch, threads)
     if result.interrupted:
         raise KeyboardInterrupt
-    return f"{key_of(experiment)}.safetensors"
+    return result_path(path, experiment).name
 
 
 def carry_out(
@@ -69,7 +69,7 @@ def carry_out(
     on_epoch: OnEpoch | None = None,
     threads: int | None = None,
 ) -> Result:
-    """Return the result of one experiment of a run: read it, or go on from its checkpoint, or start.
+    """Return the result of one experiment of a run: read it, or resume from its checkpoint, or start.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def carry_out(
     folder : Path
         The run's.
     checkpoint_every : int, optional
-        After how many epochs its state is kept; by default some seconds after the last time.
+        After how many epochs a checkpoint is saved; by default some seconds after the last.
     on_epoch : callable, optional
         As in `experiment.run_experiment`; also called for all epochs of a result that is there already.
     threads : int, optional
@@ -89,13 +89,13 @@ def carry_out(
     Raises
     ------
     StoreError
-        If what was kept is damaged.
+        If the result or the checkpoint is damaged.
     OSError
-        If something cannot be written. What was kept last is still there.
+        If something cannot be written. The last checkpoint is still there.
     """
-    key = key_of(experiment)
-    path = folder / "results" / f"{key}.safetensors"
-    keeper = Checkpoint(folder / "checkpoints" / f"{key}.safetensors", key, checkpoint_every)
+    path = result_path(folder, experiment)
+    key = path.stem
+    checkpointer = CheckpointFile(folder / "checkpoints" / path.name, key, checkpoint_every)
     if path.exists():
         result = load_result(path, key, experiment)
         if on_epoch is not None:
@@ -103,15 +103,15 @@ def carry_out(
                 on_epoch(*epoch)
     else:
         try:
-            result = run_experiment(experiment, data, on_epoch, keeper, threads)
+            result = run_experiment(experiment, data, on_epoch, checkpointer, threads)
         except ValueError as error:
-            if not keeper.found or isinstance(error, StoreError):
+            if not checkpointer.found or isinstance(error, StoreError):
                 raise
-            raise StoreError(keeper.path, str(error)) from None  # right in form, but no state that there can be
+            raise StoreError(checkpointer.path, str(error)) from None  # well formed, but no state of this training
         if result.interrupted:
             return result
         save_result(path, key, result)
-    keeper.path.unlink(missing_ok=True)
+    checkpointer.path.unlink(missing_ok=True)
     return load_result(path, key, experiment)
 
 
@@ -119,8 +119,8 @@ def carry_out(
 
 
 @dataclass
-class Findings:
-    """What became of a run's experiments, by name.
+class SweepResults:
+    """How a run's experiments ended, by name.
 
     Attributes
     ----------
@@ -145,8 +145,8 @@ def carry_out_all(
     on_epoch: OnEpoch | None = None,
     on_done: Callable[[str], None] | None = None,
     threads: int | None = None,
-) -> Findings:
-    """Carry out what is missing of a run's experiments, on any workers, to the same numbers.
+) -> SweepResults:
+    """Carry out what is missing of a run's experiments; on any workers the numbers are bitwise identical.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def carry_out_all(
         The run's, which this process has opened as a `RunFolder`.
     workers : Workers
     checkpoint_every, on_epoch
-        As in `runs.carry_out`; epochs are told of only in this process.
+        As in `carry_out`; epochs are reported only in this process.
     on_done : callable, optional
         Called with the name of each experiment that has ended, or had before.
     threads : int, optional
@@ -167,14 +167,14 @@ def carry_out_all(
     Raises
     ------
     StoreError
-        If a result that is there is damaged.
+        If the file of a result is damaged.
     OSError
         If a result cannot be written.
     """
-    found = Findings()
+    found = SweepResults()
     every = {experiment.name: (experiment, dataset) for experiment, dataset in zip(experiments, data, strict=True)}
 
-    def here(name: str) -> Result:
+    def carry_out_here(name: str) -> Result:
         result = carry_out(*every[name], folder, checkpoint_every, on_epoch, threads)
         if result.interrupted:
             found.results[name] = result
@@ -183,51 +183,49 @@ def carry_out_all(
 
     def end(name: str, outcome: Outcome) -> None:
         error = outcome.error
-        if workers.here and error is not None and not isinstance(error, OSError | StoreError | MemoryError):
-            raise error  # which can only be a fault of ours
+        if workers.in_this_process and error is not None and not isinstance(error, OSError | StoreError | MemoryError):
+            raise error  # a bug of gradlab
         if error is None:
-            found.results[name] = outcome.value if workers.here else _fetch(every[name][0], folder, outcome.value)
+            value = outcome.value
+            found.results[name] = value if workers.in_this_process else _fetch(every[name][0], folder, value)
         else:
             found.failures[name] = error
         if on_done is not None:
             on_done(name)
 
+    do = carry_out_here if workers.in_this_process else work_remotely if workers.remote else work_locally
     tasks: dict[str, tuple[Any, ...]] = {}
     for name, (experiment, _) in every.items():
         asked = experiment.model_dump_json(warnings=False)
-        if workers.here:
+        if workers.in_this_process:
             tasks[name] = (name,)
-        elif _path(experiment, folder).exists():
-            end(name, Outcome((_path(experiment, folder).name, None)))
+        elif result_path(folder, experiment).exists():
+            end(name, Outcome((result_path(folder, experiment).name, None)))
         else:
-            where = () if workers.apart else (str(folder), checkpoint_every)
+            where = () if workers.remote else (str(folder), checkpoint_every)
             tasks[name] = (asked, threads or 1, *where)
     try:
-        run_all(tasks, here if workers.here else work_apart if workers.apart else work_beside, workers, end)
+        run_all(tasks, do, workers, end)
     except KeyboardInterrupt:
         found.interrupted = True
     return found
 
 
-def work_beside(experiment_json: str, threads: int, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
+def work_locally(experiment_json: str, threads: int, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
     """Carry out one experiment in another process of this machine; return the name of its file."""
     return work(experiment_json, folder, checkpoint_every, threads), None
 
 
-def work_apart(experiment_json: str, threads: int) -> tuple[str, bytes]:
+def work_remotely(experiment_json: str, threads: int) -> tuple[str, bytes]:
     """Carry out one experiment where no folder is shared; return the name of its file, and what is in it."""
     with tempfile.TemporaryDirectory(prefix="gradlab-") as folder:
         name = work(experiment_json, folder, threads=threads)
         return name, (Path(folder) / "results" / name).read_bytes()
 
 
-def _path(experiment: Experiment, folder: Path) -> Path:
-    return folder / "results" / f"{key_of(experiment)}.safetensors"
-
-
 def _fetch(experiment: Experiment, folder: Path, value: tuple[str, bytes | None]) -> Result:
     """Read the result that a worker has left or sent."""
-    path, (name, content) = _path(experiment, folder), value
+    path, (name, content) = result_path(folder, experiment), value
     if name != path.name:
         raise StoreError(path, "the worker has another version of gradlab, or another file of data, than this process")
     if content is not None:

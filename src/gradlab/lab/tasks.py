@@ -1,4 +1,4 @@
-"""Any tasks on any workers: each is done once, one that fails costs no other, and one that kills is given up."""
+"""Any tasks on any workers: each is done once, one that fails stops no other, one that kills its worker is given up."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: the value that it returned, or the error that it raised.
+    """How a task ended: with the value that it returned, or the error that it raised.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Outcome:
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker of a task died, every time that it was tried."""
+    """The worker of a task died each time that it was tried."""
 
 
 def run_all(
@@ -74,7 +74,7 @@ def run_all(
 
     try:
         while waiting or suspects or running:
-            while waiting and len(running) < workers.at_once():
+            while waiting and len(running) < workers.capacity():
                 submit(waiting.popleft())
             if not running:
                 submit(suspects.popleft())
