@@ -6,7 +6,7 @@ import pytest
 
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import engines_of, settle
-from gradlab.lab.examine import examine
+from gradlab.lab.examine import examine, free_folder
 from gradlab.lab.run_folder import RunFolder
 from gradlab.lab.store import StoreError
 
@@ -94,3 +94,10 @@ def test_a_run_that_does_not_say_what_it_was_begun_with_is_named_and_matters_to_
     (folder / "environment.json").write_text("[]")
     with pytest.raises(StoreError, match=r"environment\.json: it is not a JSON object"):
         examine(folder).is_open_to(config)
+
+
+def test_a_free_folder_is_numbered(tmp_path):
+    assert free_folder("a b", tmp_path).name == "a-b"
+    (tmp_path / "a-b").mkdir()
+    (tmp_path / "a-b-2").mkdir()
+    assert free_folder("a b", tmp_path).name == "a-b-3"

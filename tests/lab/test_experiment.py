@@ -5,14 +5,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights, load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
-from gradlab.lab.examine import free_folder
 from gradlab.lab.experiment import run_experiment
 from gradlab.lab.figures import draw
 from gradlab.lab.log import read_history
-from gradlab.lab.recording import RECORDED
-from gradlab.lab.results import HISTORY, judge
+from gradlab.lab.results import judge
 from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
-from gradlab.lab.size import MAX_REPLICAS, estimate, replicas_at_once
 from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled
@@ -68,26 +65,6 @@ def test_the_compiled_engine_gives_the_numbers_of_the_plain_one_on_any_number_of
             np.testing.assert_allclose(numbers(one)[name], array, rtol=1e-8, atol=1e-13, err_msg=name)
         else:
             np.testing.assert_array_equal(numbers(one)[name], array, err_msg=name)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("every", ["step", "epoch"])
-def test_what_is_recorded_is_what_a_recorder_sees_at_every_step(tmp_path, engine, every):
-    from gradlab.flow import FlowRecorder
-    from gradlab.training import train
-
-    result = trained(tmp_path, f"probe.every = '{every}'", engine)
-    e, data = result.experiment, load_data(result.experiment)
-    network, recorder = build_network(e.network, data, e.seeds), FlowRecorder(every, RECORDED)
-    optimizer = build_optimizer(e.training, network)
-    options = {"epochs": e.training.epochs, "batch_size": e.training.batch_size, "engine": engine}
-    for step in train(network, build_loss(e.training), optimizer, data.x_train, data.y_train, **options):
-        recorder(step)
-    np.testing.assert_allclose(
-        recorder.table()["weight_gradient_norm"], result.flow["weight_gradient_norm"], rtol=1e-13
-    )
-    for name in ("step", "epoch", "zero_share", "subnormal_share"):
-        np.testing.assert_array_equal(recorder.table()[name], result.flow[name])
 
 
 def test_the_gradient_ratio_is_first_over_last_layer(tmp_path):
@@ -158,26 +135,6 @@ def test_divergence_keeps_what_was_recorded(tmp_path, engine):
     assert result.flow["step"].tolist() == list(range(at))  # all steps before, those of the epoch under way too
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_estimate_is_not_far_from_the_truth(tmp_path, engine):
-    import tracemalloc
-
-    text = "seeds = 8\nnetwork.depth = 6\nnetwork.width = 64\ntraining.epochs = 2\ntraining.batch_size = 64"
-    text += f"\ntraining.engine = '{engine}'"
-    path = tmp_path / "large.toml"
-    path.write_text(text, encoding="utf-8")
-    (experiment,) = load_config(path).experiments
-    data = load_data(experiment)
-    run_experiment(experiment, data)
-    tracemalloc.start()
-    result = run_experiment(experiment, data)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    size = estimate(experiment)
-    assert sum(t[0].size for t in result.tensors.values()) == size.parameters
-    assert 0.5 < size.memory / peak < 2.5
-
-
 def run_into(folder, tmp_path, text=""):
     config = configured(tmp_path, text)
     results = []
@@ -188,15 +145,6 @@ def run_into(folder, tmp_path, text=""):
         summary = run.finish(results, verdicts)
         run.done()
     return results, summary
-
-
-def test_the_bytes_on_disk_are_foreseen(tmp_path):
-    config = configured(tmp_path, 'probe.every = "step"\nnetwork.dtype = "float32"\nnetwork.batch_norm = true')
-    (experiment,) = config.experiments
-    with RunFolder(tmp_path / "run", config) as folder:
-        folder.finish([carry_out(experiment, load_data(experiment), folder.path)], [])
-    kept = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
-    assert 0.7 < estimate(experiment).disk / kept < 1.4
 
 
 def test_the_folder_holds_what_was_found(tmp_path):
@@ -250,13 +198,6 @@ def test_a_failed_write_leaves_no_half_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_a_free_folder_is_numbered(tmp_path):
-    assert free_folder("a b", tmp_path).name == "a-b"
-    (tmp_path / "a-b").mkdir()
-    (tmp_path / "a-b-2").mkdir()
-    assert free_folder("a b", tmp_path).name == "a-b-3"
-
-
 @pytest.mark.parametrize(
     "text, wanted",
     [
@@ -271,69 +212,3 @@ def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):
     files = draw(tmp_path / "run")
     assert {f.stem for f in files} == wanted | {"gradient_by_layer", "gradient_over_time", "learning_curves", "sigmoid"}
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
-
-
-@pytest.mark.parametrize(
-    "every, limit, batch_size, stride",
-    [
-        ("step", 2000, 16, 1),  # 3 batches of the training part's 45 rows, 7 epochs: 21 steps
-        ("step", 21, 16, 1),
-        ("step", 20, 16, 2),
-        ("step", 2, 16, 11),
-        (2, 11, 16, 2),
-        (2, 10, 16, 4),
-        ("epoch", 8, 16, 1),  # the first step, and the ends of 7 epochs
-        ("epoch", 7, 16, 2),
-        ("epoch", 2, 16, 7),
-        ("epoch", 8, 64, 1),  # the first step is the only one of its epoch
-        ("epoch", 4, 64, 3),
-        ("epoch", 3, 64, 4),
-    ],
-)
-def test_no_more_is_recorded_than_the_limit(every, limit, batch_size, stride, tmp_path):
-    text = f"""
-        data.n_samples = 60
-        training.epochs = 7
-        training.batch_size = {batch_size}
-        probe.every = {every!r}
-        probe.limit = {limit}
-    """
-    (tmp_path / "long.toml").write_text(text, encoding="utf-8")
-    (experiment,) = load_config(tmp_path / "long.toml").experiments
-    result = run_experiment(experiment, load_data(experiment))
-    steps, batches = result.flow["step"], -(-45 // batch_size)
-    wanted = range(0, 7 * batches, stride)
-    if every == "epoch":  # counted from the last
-        wanted = sorted({0, *range(7 * batches - 1, -1, -stride * batches)} - ({-1} if batches > 1 else set()))
-    assert list(steps) == list(wanted)
-    assert len(steps) <= limit
-    assert estimate(experiment).recorded_steps.count == len(steps)
-    assert bool(estimate(experiment).recorded_steps.thinned) == (stride > (every if isinstance(every, int) else 1))
-
-
-def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
-    sizes = []
-    for epochs in (10_000, 100_000):
-        (tmp_path / "long.toml").write_text(f'training.epochs = {epochs}\nprobe.every = "step"', encoding="utf-8")
-        (experiment,) = load_config(tmp_path / "long.toml").experiments
-        sizes.append(estimate(experiment))
-    first, second = (size.recorded_steps for size in sizes)
-    assert first.count <= 2000
-    assert second.count <= 2000
-    assert second.stride == 10 * first.stride
-    assert sizes[1].memory - sizes[0].memory == 8 * len(HISTORY) * 90_000  # the losses of each epoch
-
-
-def test_compiled_seeds_are_trained_together_as_far_as_memory_goes(tmp_path):
-    (experiment,) = configured(tmp_path, "training.engine = 'plain'").experiments
-
-    def together(width, engine="compiled", **changed):
-        training = experiment.training.model_copy(update={"engine": engine, **changed})
-        network = experiment.network.model_copy(update={"width": width})
-        return replicas_at_once(experiment.model_copy(update={"training": training, "network": network}), 60, 2)
-
-    assert together(4) == MAX_REPLICAS
-    assert 1 < together(2000) < MAX_REPLICAS
-    assert together(10_000) == 1
-    assert together(4, patience=3) == 1
-    assert together(400, "plain") < together(400)
