@@ -57,9 +57,9 @@ def seconds_alone(plan, data):
 
 def seconds_of_the_sweep(plan, data, folder, where):
     began = time.perf_counter()
-    with workers(where) as found, RunFolder(folder, plan) as kept:
-        findings = carry_out_all(plan.experiments, data, folder, found, None, kept.epoch)
-    assert len(findings.results) == len(plan.experiments)
+    with workers(where) as found, RunFolder(folder, plan) as run:
+        done = carry_out_all(plan.experiments, data, folder, found, None, run.epoch)
+    assert len(done.results) == len(plan.experiments)
     return time.perf_counter() - began
 
 

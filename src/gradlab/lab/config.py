@@ -165,6 +165,7 @@ def _misfits(file: File, experiments: Sequence[Experiment]) -> Iterator[tuple[st
     """Yield what is valid by itself, but not together with something else."""
     if not experiments:
         yield "sweep", f"{count(file)} experiments are more than the {MAX_RUNS} allowed"
+        return
     for experiment in experiments:
         for key, message in experiment.misfits():
             yield f"{key} (variant {experiment.name})" if len(experiments) > 1 else key, message

@@ -30,8 +30,8 @@ class FolderState:
         Whether there is nothing, or an empty folder, or one in which a run was about to begin.
     is_done : bool
         Whether the run in it is finished.
-    config, about : bytes, OSError, optional
-        What is in ``config.toml`` and ``environment.json``, or why that cannot be read; None if they are not there.
+    config_toml, environment_json : bytes or OSError
+        What is in these files, or why that cannot be read; None if there is no config.toml, so no run.
     saved : tuple of str
         The results and checkpoints in it, by their paths within the folder.
     """
@@ -39,22 +39,22 @@ class FolderState:
     path: Path
     is_free: bool
     is_done: bool
-    config: bytes | OSError | None
-    about: bytes | OSError | None
+    config_toml: bytes | OSError | None
+    environment_json: bytes | OSError
     saved: tuple[str, ...]
 
     @property
     def is_run(self) -> bool:
         """Whether a run was begun in it."""
-        return self.config is not None
+        return self.config_toml is not None
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """What the run was begun with; StoreError if that cannot be read."""
         file = self.path / "environment.json"
-        if isinstance(self.about, bytes):
-            return parse_object(file, self.about)
-        raise StoreError(file, (self.about and self.about.strerror) or "No such file or directory")
+        if isinstance(self.environment_json, OSError):
+            raise StoreError(file, self.environment_json.strerror or str(self.environment_json))
+        return parse_object(file, self.environment_json)
 
     def other_version(self) -> str:
         """Return which version began the run, in a sentence, if this version cannot resume it; else nothing."""
@@ -87,11 +87,11 @@ class FolderState:
         OSError, StoreError
             If a file that decides it is damaged.
         """
-        if self.config is None or self.is_done:
+        if self.config_toml is None or self.is_done:
             return None
-        if isinstance(self.config, OSError):
-            raise self.config
-        if self.config != config.as_toml() or self.other_version():
+        if isinstance(self.config_toml, OSError):
+            raise self.config_toml
+        if self.config_toml != config.as_toml() or self.other_version():
             return None
         begun = self.as_begun(config)
         return None if self.foreign(begun) else begun
@@ -140,7 +140,7 @@ def examine(path: Path) -> FolderState:
         not path.exists() if not is_folder else all(name.startswith(".") or name == BEFORE_A_RUN for name in names),
         "DONE" in names,
         _content(path / "config.toml", MAX_BYTES) if "config.toml" in names else None,
-        _content(path / "environment.json", MAX_JSON) if "environment.json" in names else None,
+        _content(path / "environment.json", MAX_JSON),
         tuple(
             str(file.relative_to(path))
             for folder in ("results", "checkpoints")
