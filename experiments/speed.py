@@ -31,8 +31,8 @@ import numpy as np
 from main_job import LIBRARIES, MainJob
 from tqdm import tqdm
 
+from gradlab.lab.build import build_network, load_data
 from gradlab.lab.config import load_config
-from gradlab.lab.experiment import build_network, load_data
 from gradlab.nn import SGD, Adam, BinaryCrossEntropy, Network, mlp
 from gradlab.training import train
 from gradlab.training.engines.compiled import default_threads, is_installed

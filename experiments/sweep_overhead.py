@@ -16,11 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from gradlab.lab.build import load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
-from gradlab.lab.experiment import load_data, run
-from gradlab.lab.runs import RunFolder
+from gradlab.lab.experiment import run_experiment
+from gradlab.lab.run_folder import RunFolder
 from gradlab.lab.sweep import carry_out_all
 
 TINY = """
@@ -50,15 +51,15 @@ def configured(folder, text):
 def seconds_alone(plan, data):
     began = time.perf_counter()
     for experiment, dataset in zip(plan.experiments, data, strict=True):
-        run(experiment, dataset)
+        run_experiment(experiment, dataset)
     return time.perf_counter() - began
 
 
 def seconds_of_the_sweep(plan, data, folder, where):
     began = time.perf_counter()
-    with workers(where) as found, RunFolder(folder, plan) as kept:
-        findings = carry_out_all(plan.experiments, data, folder, found, None, kept.epoch)
-    assert len(findings.results) == len(plan.experiments)
+    with workers(where) as found, RunFolder(folder, plan) as run:
+        done = carry_out_all(plan.experiments, data, folder, found, None, run.epoch)
+    assert len(done.results) == len(plan.experiments)
     return time.perf_counter() - began
 
 

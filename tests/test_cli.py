@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gradlab.lab.runs import read_arrays
+from gradlab.lab.run_folder import read_arrays
 from gradlab.training.engines import compiled
 
 HAS_NUMBA = compiled.is_installed()
@@ -243,7 +243,7 @@ def test_a_run_that_is_done_is_shown_again_with_its_exit_code(small, tmp_path):
     (tmp_path / "runs/small/summary.json").write_text("{}")
     damaged = gradlab("run", "--resume", "runs/small", cwd=tmp_path)
     assert damaged.returncode == 1
-    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary of ours\n")
+    assert damaged.stderr.endswith("gradlab: runs/small/summary.json: it is not a summary that gradlab wrote\n")
 
 
 def test_everything_that_can_be_named_is_listed(tmp_path):
@@ -257,12 +257,12 @@ def test_everything_that_can_be_named_is_listed(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["list"], ["explain"], ["run", "bad.toml"], ["run", "nothing.toml"]]
 )
-def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib(arguments, tmp_path):
+def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib_nor_numba(arguments, tmp_path):
     (tmp_path / "bad.toml").write_text("network.depth = 0")
     code = (
         "import sys, atexit\n"
         "from gradlab.__main__ import main\n"
-        "loaded = lambda: {'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "loaded = lambda: {'sklearn', 'matplotlib', 'scipy', 'numba'} & set(sys.modules)\n"
         "atexit.register(lambda: print('loaded:', loaded(), file=sys.stderr))\n"
         "main()"
     )
@@ -402,8 +402,8 @@ def test_explain_writes_every_format(small, tmp_path):
 
 @pytest.mark.parametrize("step", [1, 4])  # the second, shorter batch of an epoch, and the first of one
 def test_explain_takes_the_step_that_run_would_take(step, small, tmp_path):
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_schedule, load_data
     from gradlab.lab.config import load_config
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule, load_data
     from gradlab.training import train
 
     settings = ["training.schedule=exponential", "training.optimizer=adam", "training.l2=0.1", "network.dropout=0.1"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from gradlab.cli import app, running
 from gradlab.datasets import DATASETS
-from gradlab.lab.config import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS, TOP_LEVEL
+from gradlab.lab.schema import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS, File
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.initializers import INITIALIZERS
 
@@ -140,7 +140,7 @@ def configurations(draw):
             claim |= {"statistic": draw(st.sampled_from(STATISTICS)), "below": draw(BOUNDS)}
         drawn["expect"] = [claim]
     if odds == 5 and draw(st.integers(0, 3)) == 0:
-        drawn[draw(st.sampled_from([*TOP_LEVEL, "sweeps"]))] = draw(UNFIT)
+        drawn[draw(st.sampled_from([*File.model_fields, "sweeps"]))] = draw(UNFIT)
     return drawn
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.datasets import DATASETS
-from gradlab.lab.config import OPTIMIZER_OPTIONS, TABLES, ConfigError, load_config
+from gradlab.lab.config import ConfigError, load_config
+from gradlab.lab.schema import OPTIMIZER_OPTIONS, TABLES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -176,7 +177,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ("seeds = 0", "seeds: 0 is not a whole number from 1 to 1000"),
         ("seeds = [1, 1]", "seeds: [1, 1] names a seed twice"),
         ("seeds = [-1]", "seeds: -1 is not a whole number from 0"),
-        ("[[variants]]\nseeds = 1", "variants[0].name: missing"),
+        ("[[variants]]\nnetwork.depth = 1", "variants[0].name: missing"),
         ('[[variants]]\nname = "a"\n[[variants]]\nname = "a"', "variants[1].name: 'a' is the name of another variant"),
         ('[[variants]]\nname = "a/b"', "variants[0].name: 'a/b' is not a name"),
         ('[[variants]]\nname = "a"\nnetwork.activation = 3', "variants[0].network.activation: 3 is not one of"),
@@ -197,7 +198,29 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ('[[expect]]\nmeasure = "test_loss"\nabove = 2\nbelow = 1', "expect[0]: nothing is above 2 and below 1"),
         ('[[expect]]\nvariant = "x"\nmeasure = "test_loss"\nabove = 2', "expect[0].variant: 'x' is not one of test"),
         ("probe.every = 0", "probe.every: 0 is not 'step', 'epoch' or a whole number of steps"),
+        ("probe.limit = 1", "probe.limit: 1 is not a whole number from 2 to 1000000"),
         ("title = 3", "title: 3 is not a text"),
+        ('title = " "', "title: ' ' is not a text"),
+        ("network.residual = 1", "network.residual: 1 is not true or false"),
+        ('network.width = "4"', "network.width: '4' is not a whole number from 1 to 10000"),
+        ("network.width = [4, 0]", "network.width: 0 is not a whole number from 1 to 10000"),
+        ('network.activation = ["relu", "rulu"]', "network.activation: 'rulu' is not one of sigmoid, tanh, relu,"),
+        ('network.dtype = "float16"', "network.dtype: 'float16' is not one of float64, float32; did you mean"),
+        ("training.momentum = 2", "training.momentum: 2 is not a number of at least 0 and at most 1"),
+        (
+            'training.optimizer = "adam"\ntraining.beta1 = 1',
+            "training.beta1: 1 is not a number of at least 0 and below 1",
+        ),
+        ('training.engine = "compild"', "'compild' is not one of auto, plain, compiled; did you mean 'compiled'?"),
+        ("data.noise = -1", "data.noise: -1 is not a finite number of at least 0"),
+        ("variants = [3]", "variants[0]: 3 is not a table"),
+        ('[[variants]]\nname = "a"\nnetwork = 3', "variants[0].network: 3 is not a table"),
+        ('[[variants]]\nname = "a"\nnetwork.dept = 3', "variants[0].network.dept: unknown key: 'dept' is not one of d"),
+        ("sweep = 3", "sweep: 3 is not a table"),
+        ('[sweep]\n"network.dept" = [1]', "; did you mean 'network.depth'?"),
+        ("expect = 3", "expect: write it as [[expect]], once for each"),
+        ('[[expect]]\nmeasure = "test_loss"\nabove = inf', "expect[0].above: inf is not a number of at least -1e+300"),
+        ('[[expect]]\nmeasure = "test_loss"\nabov = 1', "expect[0].abov: unknown key: 'abov' is not one of variant,"),
         ("a = [", "test.toml: not valid TOML"),
     ],
 )
@@ -212,6 +235,26 @@ def test_all_mistakes_come_at_once(tmp_path):
     text = 'seeds = 0\nnetwork.depth = 0\nnetwork.activation = "x"\n[[variants]]\nname = "a"\ndata.seed = -1'
     keys = [line.split(": ")[1] for line in problems(tmp_path, text)]
     assert keys == ["seeds", "network.depth", "network.activation", "variants[0].data.seed"]
+
+
+def test_every_entry_and_every_variant_is_looked_at(tmp_path):
+    text = 'network.width = [0, 1, "x"]\n[[variants]]\nseeds = 1\n[[variants]]\nname = "a"\n[[variants]]\nname = "a"'
+    assert [line.removeprefix("test.toml: ") for line in problems(tmp_path, text)] == [
+        "network.width: 0 is not a whole number from 1 to 10000",
+        "network.width: 'x' is not a whole number from 1 to 10000",
+        "variants[0].name: missing",
+        "variants[0].seeds: unknown key: 'seeds' is not one of name, data, network, training, probe",
+        "variants[2].name: 'a' is the name of another variant",
+    ]
+
+
+def test_what_does_not_go_together_is_named_with_the_experiment_if_there_are_several(tmp_path):
+    text = '[[variants]]\nname = "a"\ntraining.beta1 = 0.5\n[[variants]]\nname = "b"\n[sweep]\n"training.decay" = [0.5]'
+    assert [line.split(": ")[1] for line in problems(tmp_path, text)] == [
+        "training.decay (variant a, decay=0.5)",
+        "training.beta1 (variant a, decay=0.5)",
+        "training.decay (variant b, decay=0.5)",
+    ]
 
 
 def test_a_mistake_in_an_override_is_said_to_be_there(tmp_path):

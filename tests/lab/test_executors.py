@@ -13,7 +13,7 @@ import pytest
 
 from gradlab.lab import executors
 from gradlab.lab.executors import workers
-from gradlab.lab.sweep import WorkerDiedError, run_all
+from gradlab.lab.tasks import WorkerDiedError, run_all
 
 HERE = Path(__file__).parent
 
@@ -139,7 +139,7 @@ PROGRAM = """
 import sys
 from test_executors import sleep_noting
 from gradlab.lab.executors import workers
-from gradlab.lab.sweep import run_all
+from gradlab.lab.tasks import run_all
 if __name__ == "__main__":
     with workers("2") as found:
         run_all({str(i): (sys.argv[1],) for i in range(5)}, sleep_noting, found)
@@ -215,3 +215,45 @@ def test_a_worker_that_dies_before_it_has_its_task_costs_nothing():
         time.sleep(0.2)  # most likely long enough for the task to be sent
         os.kill(pid, signal.SIGKILL)
         assert future.result(timeout=60) != pid
+
+
+# Why the processes are ours, and not loky's: each of these passes as long as loky does not give what ours promise.
+
+LOKY_PROGRAM = """
+import sys
+from joblib.externals.loky import ProcessPoolExecutor
+from test_executors import sleep_noting
+if __name__ == "__main__":
+    ProcessPoolExecutor(1).submit(sleep_noting, sys.argv[1]).result()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals there")
+def test_in_loky_a_worker_that_dies_costs_every_task_and_nothing_tells_which_was_its_own(tmp_path):
+    from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+
+    with ProcessPoolExecutor(2) as executor:
+        neighbour = executor.submit(sleep_noting, str(tmp_path))
+        until(lambda: any(tmp_path.glob("began-*")))
+        killer = executor.submit(square_unless, 1, "always", str(tmp_path))
+        waiting = [executor.submit(square, i) for i in range(3)]
+        errors = [future.exception(timeout=60) for future in (neighbour, killer, *waiting)]
+    assert {type(error) for error in errors} == {TerminatedWorkerError}
+    assert len({str(error) for error in errors}) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals there")
+def test_in_loky_a_worker_outlives_the_process_that_began_it(tmp_path):
+    (tmp_path / "program.py").write_text(LOKY_PROGRAM)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, tmp_path / "program.py", tmp_path]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    until(lambda: any(tmp_path.glob("began-*")))
+    [pid] = [int(path.name.removeprefix("began-")) for path in tmp_path.glob("began-*")]
+    process.kill()
+    process.wait()
+    time.sleep(2.0)  # ours are gone within a moment
+    try:
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)

@@ -2,11 +2,15 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from gradlab.lab import experiment as lab
+from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights, load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
+from gradlab.lab.experiment import run_experiment
 from gradlab.lab.figures import draw
-from gradlab.lab.runs import RunFolder, carry_out, free_folder, read_arrays, read_history, read_summary
+from gradlab.lab.log import read_history
+from gradlab.lab.results import judge
+from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
+from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled
 
@@ -29,7 +33,7 @@ def configured(tmp_path, text=""):
 
 def trained(tmp_path, text="", engine="auto", threads=None):
     (experiment, *_) = configured(tmp_path, f"training.engine = '{engine}'\n{text}").experiments
-    return lab.run(experiment, lab.load_data(experiment), threads=threads)
+    return run_experiment(experiment, load_data(experiment), threads=threads)
 
 
 def numbers(result):
@@ -42,7 +46,7 @@ def numbers(result):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_training_seeds_together_or_one_by_one_gives_the_same_numbers(tmp_path, monkeypatch, engine):
     together = trained(tmp_path, engine=engine)
-    monkeypatch.setattr(lab, "TOGETHER", 1)
+    monkeypatch.setattr("gradlab.lab.size.MAX_REPLICAS", 1)
     alone = trained(tmp_path, engine=engine)
     assert [history["train_loss"].shape for history in alone.history] == [(5, 1)] * 3
     together.history, alone.history = [], []
@@ -63,26 +67,6 @@ def test_the_compiled_engine_gives_the_numbers_of_the_plain_one_on_any_number_of
             np.testing.assert_array_equal(numbers(one)[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("every", ["step", "epoch"])
-def test_what_is_recorded_is_what_a_recorder_sees_at_every_step(tmp_path, engine, every):
-    from gradlab.flow import FlowRecorder
-    from gradlab.training import train
-
-    result = trained(tmp_path, f"probe.every = '{every}'", engine)
-    e, data = result.experiment, lab.load_data(result.experiment)
-    network, recorder = lab.build_network(e.network, data, e.seeds), FlowRecorder(every, lab.RECORDED)
-    optimizer = lab.build_optimizer(e.training, network)
-    options = {"epochs": e.training.epochs, "batch_size": e.training.batch_size, "engine": engine}
-    for step in train(network, lab.build_loss(e.training), optimizer, data.x_train, data.y_train, **options):
-        recorder(step)
-    np.testing.assert_allclose(
-        recorder.table()["weight_gradient_norm"], result.flow["weight_gradient_norm"], rtol=1e-13
-    )
-    for name in ("step", "epoch", "zero_share", "subnormal_share"):
-        np.testing.assert_array_equal(recorder.table()[name], result.flow[name])
-
-
 def test_the_gradient_ratio_is_first_over_last_layer(tmp_path):
     result = trained(tmp_path)
     norms = result.flow["weight_gradient_norm"]
@@ -93,9 +77,9 @@ def test_the_gradient_ratio_is_first_over_last_layer(tmp_path):
 
 def test_the_kept_parameters_give_the_reported_accuracy(tmp_path):
     result = trained(tmp_path, "network.batch_norm = true")
-    data = lab.load_data(result.experiment)
+    data = load_data(result.experiment)
     for r, seed in enumerate(result.experiment.seeds):
-        network = lab.build_network(result.experiment.network, data, seed)
+        network = build_network(result.experiment.network, data, seed)
         for p in network.parameters:
             network.params[p.where] = result.tensors[p.name][r].ravel()
         for p in network.states:
@@ -108,17 +92,17 @@ def test_balanced_classes_are_weighed_as_scikit_learn_weighs_them(tmp_path):
     text = 'data.name = "breast_cancer"\ntraining.class_weight = "balanced"\nseeds = 1\nnetwork.width = 4\n'
     (tmp_path / "c.toml").write_text(text + "training.epochs = 2\n", encoding="utf-8")
     (experiment,) = settle(load_config(tmp_path / "c.toml"))[0].experiments
-    data = lab.load_data(experiment)
+    data = load_data(experiment)
     weights = compute_sample_weight("balanced", data.y_train)
-    np.testing.assert_allclose(lab.build_weights(experiment.training, data.y_train), weights)
-    network, training = lab.build_network(experiment.network, data, 0), experiment.training
-    optimizer = lab.build_optimizer(training, network)
+    np.testing.assert_allclose(build_weights(experiment.training, data.y_train), weights)
+    network, training = build_network(experiment.network, data, 0), experiment.training
+    optimizer = build_optimizer(training, network)
     for _ in train(
-        network, lab.build_loss(training), optimizer, data.x_train, data.y_train, epochs=2, batch_size=32,
+        network, build_loss(training), optimizer, data.x_train, data.y_train, epochs=2, batch_size=32,
         weights=weights, engine=training.engine,
     ):  # fmt: skip
         pass
-    result = lab.run(experiment, data)
+    result = run_experiment(experiment, data)
     np.testing.assert_array_equal(result.tensors["0.W"][0], network.layers[0].W)
 
 
@@ -127,10 +111,10 @@ def test_early_stopping_puts_the_best_weights_back(tmp_path):
     path = tmp_path / "early.toml"
     path.write_text("seeds = 3\n" + text, encoding="utf-8")
     (experiment,) = settle(load_config(path))[0].experiments
-    data = lab.load_data(experiment)
+    data = load_data(experiment)
     assert len(data.x_valid) == 30  # a fifth of the training part's 150
     epochs = {}
-    result = lab.run(experiment, data, lambda _, epoch, seeds, numbers: epochs.update({seeds[0]: epoch}))
+    result = run_experiment(experiment, data, lambda _, epoch, seeds, numbers: epochs.update({seeds[0]: epoch}))
     assert max(epochs.values()) < 200
     assert result.flow["weight_gradient_norm"].shape[0] == max(epochs.values()) + 1
     assert np.isfinite(result.final["final_gradient_ratio"]).all()
@@ -142,7 +126,7 @@ def test_divergence_keeps_what_was_recorded(tmp_path, engine):
     text += f"training.engine = '{engine}'"
     epochs = []
     (experiment,) = configured(tmp_path, text).experiments
-    result = lab.run(experiment, lab.load_data(experiment), lambda *numbers: epochs.append(numbers[1]))
+    result = run_experiment(experiment, load_data(experiment), lambda *numbers: epochs.append(numbers[1]))
     assert "training diverged in epoch" in result.diverged
     assert epochs[0] == 0
     assert result.tensors
@@ -151,45 +135,16 @@ def test_divergence_keeps_what_was_recorded(tmp_path, engine):
     assert result.flow["step"].tolist() == list(range(at))  # all steps before, those of the epoch under way too
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_estimate_is_not_far_from_the_truth(tmp_path, engine):
-    import tracemalloc
-
-    text = "seeds = 8\nnetwork.depth = 6\nnetwork.width = 64\ntraining.epochs = 2\ntraining.batch_size = 64"
-    text += f"\ntraining.engine = '{engine}'"
-    path = tmp_path / "large.toml"
-    path.write_text(text, encoding="utf-8")
-    (experiment,) = load_config(path).experiments
-    data = lab.load_data(experiment)
-    lab.run(experiment, data)
-    tracemalloc.start()
-    result = lab.run(experiment, data)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    size = lab.estimate(experiment)
-    assert sum(t[0].size for t in result.tensors.values()) == size.parameters
-    assert 0.5 < size.bytes / peak < 2.5
-
-
 def run_into(folder, tmp_path, text=""):
     config = configured(tmp_path, text)
     results = []
     with RunFolder(folder, config) as run:
         for experiment in run.config.experiments:
-            results.append(carry_out(experiment, lab.load_data(experiment), folder, None, run.epoch))
-        verdicts = [lab.judge(c, r) for c in config.expectations for r in results]
+            results.append(carry_out(experiment, load_data(experiment), folder, None, run.epoch))
+        verdicts = [judge(c, r) for c in config.expectations for r in results]
         summary = run.finish(results, verdicts)
         run.done()
     return results, summary
-
-
-def test_the_bytes_on_disk_are_foreseen(tmp_path):
-    config = configured(tmp_path, 'probe.every = "step"\nnetwork.dtype = "float32"\nnetwork.batch_norm = true')
-    (experiment,) = config.experiments
-    with RunFolder(tmp_path / "run", config) as folder:
-        folder.finish([carry_out(experiment, lab.load_data(experiment), folder.path)], [])
-    kept = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
-    assert 0.7 < lab.estimate(experiment).kept / kept < 1.4
 
 
 def test_the_folder_holds_what_was_found(tmp_path):
@@ -229,7 +184,7 @@ def test_nothing_is_written_over(tmp_path):
 
 
 def test_a_failed_write_leaves_no_half_file(tmp_path):
-    from gradlab.lab.runs import whole_or_not_at_all
+    from gradlab.files import whole_or_not_at_all
 
     def fail_halfway():
         with whole_or_not_at_all(tmp_path / "a") as file:
@@ -241,13 +196,6 @@ def test_a_failed_write_leaves_no_half_file(tmp_path):
         fail_halfway()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
-
-
-def test_a_free_folder_is_numbered(tmp_path):
-    assert free_folder("a b", tmp_path).name == "a-b"
-    (tmp_path / "a-b").mkdir()
-    (tmp_path / "a-b-2").mkdir()
-    assert free_folder("a b", tmp_path).name == "a-b-3"
 
 
 @pytest.mark.parametrize(
@@ -264,69 +212,3 @@ def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):
     files = draw(tmp_path / "run")
     assert {f.stem for f in files} == wanted | {"gradient_by_layer", "gradient_over_time", "learning_curves", "sigmoid"}
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
-
-
-@pytest.mark.parametrize(
-    "every, limit, batch_size, stride",
-    [
-        ("step", 2000, 16, 1),  # 3 batches of the training part's 45 rows, 7 epochs: 21 steps
-        ("step", 21, 16, 1),
-        ("step", 20, 16, 2),
-        ("step", 2, 16, 11),
-        (2, 11, 16, 2),
-        (2, 10, 16, 4),
-        ("epoch", 8, 16, 1),  # the first step, and the ends of 7 epochs
-        ("epoch", 7, 16, 2),
-        ("epoch", 2, 16, 7),
-        ("epoch", 8, 64, 1),  # the first step is the only one of its epoch
-        ("epoch", 4, 64, 3),
-        ("epoch", 3, 64, 4),
-    ],
-)
-def test_no_more_is_recorded_than_the_limit(every, limit, batch_size, stride, tmp_path):
-    text = f"""
-        data.n_samples = 60
-        training.epochs = 7
-        training.batch_size = {batch_size}
-        probe.every = {every!r}
-        probe.limit = {limit}
-    """
-    (tmp_path / "long.toml").write_text(text, encoding="utf-8")
-    (experiment,) = load_config(tmp_path / "long.toml").experiments
-    result = lab.run(experiment, lab.load_data(experiment))
-    steps, batches = result.flow["step"], -(-45 // batch_size)
-    wanted = range(0, 7 * batches, stride)
-    if every == "epoch":  # counted from the last
-        wanted = sorted({0, *range(7 * batches - 1, -1, -stride * batches)} - ({-1} if batches > 1 else set()))
-    assert list(steps) == list(wanted)
-    assert len(steps) <= limit
-    assert lab.estimate(experiment).recording.count == len(steps)
-    assert bool(lab.estimate(experiment).recording.thinned) == (stride > (every if isinstance(every, int) else 1))
-
-
-def test_what_is_recorded_of_a_long_training_does_not_grow_with_it(tmp_path):
-    sizes = []
-    for epochs in (10_000, 100_000):
-        (tmp_path / "long.toml").write_text(f'training.epochs = {epochs}\nprobe.every = "step"', encoding="utf-8")
-        (experiment,) = load_config(tmp_path / "long.toml").experiments
-        sizes.append(lab.estimate(experiment))
-    first, second = (size.recording for size in sizes)
-    assert first.count <= 2000
-    assert second.count <= 2000
-    assert second.stride == 10 * first.stride
-    assert sizes[1].bytes - sizes[0].bytes == 8 * len(lab.HISTORY) * 90_000  # the losses of each epoch
-
-
-def test_compiled_seeds_are_trained_together_as_far_as_memory_goes(tmp_path):
-    (experiment,) = configured(tmp_path, "training.engine = 'plain'").experiments
-
-    def together(width, engine="compiled", **changed):
-        training = experiment.training.model_copy(update={"engine": engine, **changed})
-        network = experiment.network.model_copy(update={"width": width})
-        return lab.replicas_at_once(experiment.model_copy(update={"training": training, "network": network}), 60, 2)
-
-    assert together(4) == lab.TOGETHER
-    assert 1 < together(2000) < lab.TOGETHER
-    assert together(10_000) == 1
-    assert together(4, patience=3) == 1
-    assert together(400, "plain") < together(400)

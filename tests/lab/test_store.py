@@ -7,13 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 
+from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import CheckpointFile, key_of, load_result, save_result
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
-from gradlab.lab.experiment import load_data, run
-from gradlab.lab.kept import Checkpoint, key_of, load_result, save_result
+from gradlab.lab.experiment import run_experiment
 from gradlab.lab.models import load_models, save_model
-from gradlab.lab.runs import carry_out
 from gradlab.lab.store import FORMAT, StoreError, _seal, load, load_archive, save, save_archive
+from gradlab.lab.sweep import carry_out
 
 ARRAYS = {
     "a": np.arange(6.0).reshape(2, 3),
@@ -96,19 +97,19 @@ def test_what_is_no_file_is_refused(tmp_path, what):
 def test_what_follows_the_arrays_and_a_head_too_long_are_refused_unread(saved):
     content = saved.read_bytes()
     saved.write_bytes(content + b"more")
-    with pytest.raises(StoreError, match=r"its arrays take \d+ bytes, but \d+ follow its head"):
+    with pytest.raises(StoreError, match=r"its arrays take \d+ bytes, but \d+ follow its header"):
         read(saved)
     saved.write_bytes((2**30).to_bytes(8, "little"))
     os.truncate(saved, 2**30 + 8)  # with a hole: it takes no room on the disk
     tracemalloc.start()
-    with pytest.raises(StoreError, match=r"its head has 1073741824 bytes; at most \d+ are read"):
+    with pytest.raises(StoreError, match=r"its header has 1073741824 bytes; at most \d+ are read"):
         read(saved)
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
 
 
 def test_too_many_arrays_are_refused_before_any_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("gradlab.lab.store.MOST_ARRAYS", 2)
+    monkeypatch.setattr("gradlab.lab.store.MAX_ARRAYS", 2)
     with pytest.raises(StoreError, match="4 arrays are more than the 2"):
         save(tmp_path / "x", "thing", {}, ARRAYS)
     assert not list(tmp_path.iterdir())
@@ -202,7 +203,7 @@ def trained(tmp_path_factory):
     )
     (experiment,) = settle(load_config(config))[0].experiments
     data, key = load_data(experiment), key_of(experiment)
-    result = run(experiment, data, keeper=Checkpoint(folder / "checkpoint", key, every=1))
+    result = run_experiment(experiment, data, checkpointer=CheckpointFile(folder / "checkpoint", key, every=1))
     save_result(folder / "result", key, result)
     save_model(folder / "model", [result])
 
@@ -213,7 +214,7 @@ def trained(tmp_path_factory):
         return vars(load_result(path, key, experiment))
 
     def checkpoints(path):
-        continued = run(experiment, data, keeper=Checkpoint(path, key, every=1000))
+        continued = run_experiment(experiment, data, checkpointer=CheckpointFile(path, key, every=1000))
         return vars(continued) | {"seconds": 0.0}
 
     ways = {"model": models, "result": results, "checkpoint": checkpoints}
@@ -268,10 +269,10 @@ def test_a_file_that_lies_with_a_right_checksum_is_held_to_what_we_know(trained,
         ({"network": network | {"width": 4}}, "the array 'small/0.W' is"),
         ({"network": network | {"activation": "os.system"}}, "'os.system' is not one of"),
         ({"network": network | {"dtype": "float32"}}, "where F32"),
-        ({"seeds": [0]}, "does not say what a model says|belongs"),
-        ({"seeds": list(range(10**5))}, "does not say what a model says"),
-        ({"features": ["x0", "x0"]}, "does not say what a model says"),
-        ({"median_seed": 7}, "does not say what a model says"),
+        ({"seeds": [0]}, "its metadata are not those of a model|belongs"),
+        ({"seeds": list(range(10**5))}, "its metadata are not those of a model"),
+        ({"features": ["x0", "x0"]}, "its metadata are not those of a model"),
+        ({"median_seed": 7}, "its metadata are not those of a model"),
     ]:
         with pytest.raises(StoreError, match=wanted):
             lie(**changes)

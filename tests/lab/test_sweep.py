@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from gradlab.lab import sweep
+from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import result_path
 from gradlab.lab.collect import collect
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
 from gradlab.lab.executors import workers
-from gradlab.lab.experiment import load_data
-from gradlab.lab.runs import RunFolder
+from gradlab.lab.run_folder import RunFolder
 from gradlab.lab.store import StoreError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -216,7 +217,7 @@ def test_a_result_of_something_else_is_refused(small, tmp_path):
     experiment = settle(load_config(small))[0].experiments[0]
     with pytest.raises(StoreError, match="another version of gradlab, or another file of data"):
         sweep._fetch(experiment, tmp_path, ("0123456789abcdef.safetensors", b""))
-    path = sweep._path(experiment, tmp_path)
+    path = result_path(tmp_path, experiment)
     path.parent.mkdir()
     with pytest.raises(StoreError, match="no file of safetensors"):
         sweep._fetch(experiment, tmp_path, (path.name, b"nonsense"))
@@ -288,7 +289,7 @@ def test_the_table_is_the_same_in_parquet(small, tmp_path):
         (["nowhere"], 1, "nowhere: this is no folder of a run"),
         (["a/run", "b/run"], 2, "DIR: each needs a name of its own"),
         (["a", "b"], 2, "--out: missing"),
-        (["forged"], 1, "forged/summary.json: it is not a summary of ours"),
+        (["forged"], 1, "forged/summary.json: it is not a summary that gradlab wrote"),
     ],
 )
 def test_what_cannot_be_gathered_is_one_plain_message(arguments, code, wanted, tmp_path):

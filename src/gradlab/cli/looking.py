@@ -49,7 +49,7 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     from threadpoolctl import threadpool_limits
 
     from gradlab.flow import diagnose
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_weights
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights
 
     with threadpool_limits(1):
         for experiment, dataset in zip(plan.experiments, data, strict=True):
@@ -74,7 +74,7 @@ def list_(
 ) -> None:
     """List what a configuration can name: datasets, activations, initializers, optimizers, losses, and so on."""
     from gradlab.datasets import DATASETS
-    from gradlab.lab import config
+    from gradlab.lab import schema
     from gradlab.nn.activations import ACTIVATIONS
     from gradlab.nn.checks import not_one_of
     from gradlab.nn.initializers import INITIALIZERS
@@ -86,11 +86,11 @@ def list_(
         "datasets": {name: spec.description for name, spec in DATASETS.items()},
         "activations": {name: _first_line(activation) for name, activation in ACTIVATIONS.items()},
         "initializers": {name: _first_line(initializer) for name, initializer in INITIALIZERS.items()},
-        "optimizers": {name: options(names) for name, names in config.OPTIMIZER_OPTIONS.items()},
-        "losses": config.CONFIG_LOSSES,
-        "schedules": {name: options(names) for name, names in config.SCHEDULE_OPTIONS.items()},
-        "engines": config.ENGINES,
-        "measures": config.MEASURES,
+        "optimizers": {name: options(names) for name, names in schema.OPTIMIZER_OPTIONS.items()},
+        "losses": schema.CONFIG_LOSSES,
+        "schedules": {name: options(names) for name, names in schema.SCHEDULE_OPTIONS.items()},
+        "engines": schema.ENGINES,
+        "measures": schema.MEASURES,
     }
     if what is not None and what not in lists:
         print(f"gradlab: list: {not_one_of(what, lists)}", file=sys.stderr)

@@ -10,7 +10,7 @@ MEMORY_LIMIT = 8 * 2**30  # bytes
 def sizes_of(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
     """Estimate every experiment; refuse what would not fit."""
     from gradlab.lab.config import ConfigError
-    from gradlab.lab.experiment import estimate
+    from gradlab.lab.size import estimate
 
     sizes = []
     for experiment in plan.experiments:
@@ -18,10 +18,10 @@ def sizes_of(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
             sizes.append(estimate(experiment))
         except ValueError as error:
             raise ConfigError([f"{source}: data.{error}"]) from None
-        if sizes[-1].bytes > MEMORY_LIMIT:
+        if sizes[-1].memory > MEMORY_LIMIT:
             raise ConfigError(
                 [
-                    f"{source}: variant {experiment.name} would take {in_bytes(sizes[-1].bytes)} of memory, "
+                    f"{source}: variant {experiment.name} would take {in_bytes(sizes[-1].memory)} of memory, "
                     f"more than the {in_bytes(MEMORY_LIMIT)} allowed; lower seeds, network.width, network.depth, "
                     'training.batch_size or data.n_samples, or set network.dtype = "float32"'
                 ]
@@ -38,13 +38,13 @@ def sizes_of(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
 
 def bytes_at_a_time(sizes: Sequence[Any], n_processes: int) -> int:
     """Return the bytes of memory that so many processes may need together; 0 for a cluster, one of whose this is."""
-    return sum(sorted((size.bytes for size in sizes), reverse=True)[: n_processes or 1])
+    return sum(sorted((size.memory for size in sizes), reverse=True)[: n_processes or 1])
 
 
 def load_all(plan: Any, source: Path) -> list[Any]:
     """Load the data of every experiment, the same data once."""
+    from gradlab.lab.build import load_data
     from gradlab.lab.config import ConfigError
-    from gradlab.lab.experiment import load_data
 
     loaded: dict[Any, Any] = {}
     for experiment in plan.experiments:

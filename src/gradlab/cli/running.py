@@ -55,22 +55,20 @@ def run(
         for option, given in (("--checkpoint-every", checkpoint_every), ("--threads", threads)):
             if given is not None and given < 1:
                 raise ConfigError([f"{option}: {given} is not a whole number of at least 1"])
+        state = None
         if resume is not None:
             others = {"CONFIG": config, "--set": set_, "--seeds": seeds, "--out": out}
-            _check_resume(resume, [name for name, value in others.items() if value is not None])
-            if (resume / "DONE").exists():
+            state = _to_resume(resume, [name for name, value in others.items() if value is not None])
+            if state.is_done:
                 if not quiet:
                     print(f"gradlab: {resume}: this run is done; nothing was trained", file=sys.stderr)
                 raise typer.Exit(_show_again(resume, as_json))
             config = resume / "config.toml"
         elif config is None:
             raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
-        from gradlab.lab.runs import free_folder, unfinished
-
         plan = load_config(config, set_ or [], seeds)
-        _check_out(out, plan)
-        path = resume or out or unfinished(config.stem, plan) or free_folder(config.stem)
-        plan, remarks = _settled(path, plan, config)
+        state = state or _to_write(out, plan, config.stem)
+        plan, remarks = _settled(state, plan, config)
         sizes = sizes_of(plan, config, n_processes)
         if not quiet:
             for remark in remarks:
@@ -82,48 +80,53 @@ def run(
             data = load_all(plan, config)
             if not quiet:
                 _say_what_is_left_out(plan, sizes)
-            threads = threads or (None if crew.here else 1)
-            code = _run(plan, data, path, crew, checkpoint_every, threads, as_json, quiet)
+            threads = threads or (None if crew.in_this_process else 1)
+            code = _run(plan, data, state.path, crew, checkpoint_every, threads, as_json, quiet)
     raise typer.Exit(code)
 
 
-def _settled(path: Path, plan: Any, source: Path) -> tuple[Any, list[str]]:
+def _to_resume(folder: Path, given: Sequence[str]) -> Any:
+    """Look at the folder to go on with; refuse what is no run, and whatever would make another run of it."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.examine import examine
+
+    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
+    if problems:
+        raise ConfigError(problems)
+    state = examine(folder)
+    if not state.is_run:
+        raise ConfigError([f"--resume {folder}: there is no config.toml in it, so it is no run"])
+    if reason := state.other_version():
+        raise ConfigError([f"--resume {folder}: {reason}"])
+    return state
+
+
+def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
+    """Look at the folder to write; refuse one that holds something else than this run, before anything is trained."""
+    from gradlab.lab.config import ConfigError
+    from gradlab.lab.examine import examine, free_folder, newest_unfinished
+
+    if out is None:
+        return newest_unfinished(stem, plan) or examine(free_folder(stem))
+    try:
+        state = examine(out)
+        is_open = state.is_open_to(plan)
+    except OSError as error:
+        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
+    if not is_open:
+        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
+    return state
+
+
+def _settled(state: Any, plan: Any, source: Path) -> tuple[Any, list[str]]:
     """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
     from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import settled
     from gradlab.training.engines import EngineError
 
     try:
-        return settled(path, plan)
+        return state.settled(plan)
     except EngineError as error:
         raise ConfigError([f"{source}: training.{error}"]) from None
-
-
-def _check_out(out: Path | None, plan: Any) -> None:
-    """Refuse a folder that holds something else than this run, before anything is trained for it."""
-    from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import is_taken
-
-    try:
-        taken = out is not None and is_taken(out, plan)
-    except OSError as error:
-        raise ConfigError([f"--out {out}: {error.strerror}"]) from None
-    if taken:
-        raise ConfigError([f"--out {out}: it exists and is not an empty folder; name a new one"])
-
-
-def _check_resume(folder: Path, given: Sequence[str]) -> None:
-    """Refuse what cannot be gone on with, and whatever would make another run of it."""
-    from gradlab.lab.config import ConfigError
-    from gradlab.lab.runs import other_version
-
-    problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
-    if not problems and not (folder / "config.toml").exists():
-        problems.append(f"--resume {folder}: there is no config.toml in it, so it is no run")
-    elif not problems and (reason := other_version(folder)):
-        problems.append(f"--resume {folder}: {reason}")
-    if problems:
-        raise ConfigError(problems)
 
 
 @contextmanager
@@ -161,9 +164,9 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
             "engine": experiment.training.engine,
             "networks": len(experiment.seeds),
             "parameters": size.parameters,
-            "bytes_of_memory": size.bytes,
-            "bytes_on_disk": size.kept,
-            "thinned": size.recording.thinned,
+            "bytes_of_memory": size.memory,
+            "bytes_on_disk": size.disk,
+            "thinned": size.recorded_steps.thinned,
         }
         for experiment, size in zip(plan.experiments, sizes, strict=True)
     ]
@@ -192,8 +195,8 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
 def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
     """Say for each experiment whether less of it is recorded than was asked for."""
     for experiment, size in zip(plan.experiments, sizes, strict=True):
-        if size.recording.thinned:
-            print(f"gradlab: {experiment.name}: {size.recording.thinned}", file=sys.stderr)
+        if size.recorded_steps.thinned:
+            print(f"gradlab: {experiment.name}: {size.recorded_steps.thinned}", file=sys.stderr)
 
 
 def _run(
@@ -207,7 +210,7 @@ def _run(
     quiet: bool,
 ) -> int:
     """Train and keep, then print, then draw; return the exit code."""
-    from gradlab.lab.runs import RunFolder
+    from gradlab.lab.run_folder import RunFolder
 
     with RunFolder(path, plan, threads) as folder:
         if folder.begun and not quiet:
@@ -253,7 +256,7 @@ def _show(summary: dict[str, Any], as_json: bool) -> int:
 
 def _show_again(folder: Path, as_json: bool) -> int:
     """Print what a run that is done found; return the code that it exited with."""
-    from gradlab.lab.runs import read_summary
+    from gradlab.lab.run_folder import read_summary
     from gradlab.lab.store import StoreError
 
     try:
@@ -261,13 +264,13 @@ def _show_again(folder: Path, as_json: bool) -> int:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(folder / "summary.json", "it is not a summary of ours") from None
+        raise StoreError(folder / "summary.json", "it is not a summary that gradlab wrote") from None
 
 
 def _named(error: BaseException) -> str:
     """Say why an experiment has no result, in a line."""
     from gradlab.lab.store import StoreError
-    from gradlab.lab.sweep import WorkerDiedError
+    from gradlab.lab.tasks import WorkerDiedError
 
     if isinstance(error, OSError):
         return reason_of(error)
@@ -298,7 +301,7 @@ def _train(
             bar.update(epoch > 0)
 
         def on_done(name: str) -> None:
-            if not crew.here:
+            if not crew.in_this_process:
                 bar.update(1)
 
         return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done, threads)
@@ -316,7 +319,7 @@ def _fill_cache(plan: Any) -> None:
 
 def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
     """Hold every claim against the results that it is about."""
-    from gradlab.lab.experiment import judge
+    from gradlab.lab.results import judge
 
     done = {result.experiment.name: result for result in results}
     about = [(e, x.name) for e in plan.expectations for x in plan.expected_of(e)]
@@ -337,13 +340,13 @@ def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
     """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
     from tqdm import tqdm
 
-    from gradlab.lab.experiment import replicas_at_once
+    from gradlab.lab.size import replicas_at_once
 
     def groups(experiment: Any, dataset: Any) -> int:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
     total, unit = len(plan.experiments), "run"
-    if crew.here:
+    if crew.in_this_process:
         total, unit = (
             sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
             "epoch",

@@ -121,8 +121,8 @@ def _next_step(
     """Train `index` steps, as `run` would; return the network, loss and batch of the next, and what updates it."""
     import numpy as np
 
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_schedule
     from gradlab.lab.config import ConfigError, config_of, load_config
-    from gradlab.lab.experiment import build_loss, build_network, build_optimizer, build_schedule
     from gradlab.nn.checks import check_int
 
     check_int("--step", index, 0)

@@ -1,4 +1,4 @@
-"""The results of one run or of several as one table, whether they are done or under way."""
+"""The results of one run or of several as one table, whether they are finished or not."""
 
 import csv
 import io
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.files import whole_or_not_at_all
-from gradlab.lab.config import MEASURES, load_config
-from gradlab.lab.kept import key_of, load_result
-from gradlab.lab.runs import as_begun, entry, other_version, read_summary
+from gradlab.lab.checkpoints import load_result, result_path
+from gradlab.lab.config import load_config
+from gradlab.lab.examine import examine
+from gradlab.lab.run_folder import entry, read_summary
+from gradlab.lab.schema import MEASURES
 from gradlab.lab.store import StoreError
 
 _PLAIN = int | float | str | bool
@@ -23,11 +25,11 @@ class Collection:
     Attributes
     ----------
     entries : dict of str to dict
-        What a run's summary says of each experiment, by name; if there are several runs, by the folder's and the name.
+        Each experiment's entry of a run's summary, by name; if there are several runs, by the folder's and the name.
     missing : dict of str to list
         The names of the experiments that have no result yet, by folder.
     rows : list of dict
-        One for each experiment and seed: ``run``, ``variant``, the dotted keys of the sweeps, ``seed``, the measures
+        One per experiment and seed: ``run``, ``variant``, the dotted keys of the sweeps, ``seed``, the measures
         of `MEASURES`, and ``diverged``. None stands for what there is not.
     """
 
@@ -63,29 +65,29 @@ def collect(folders: Sequence[Path]) -> Collection:
 
 
 def _entries(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return what is said of each experiment that has a result, and the names of the others."""
-    if (folder / "DONE").exists():
+    """Return the summary's entry of each experiment that has a result, and the names of the others."""
+    state = examine(folder)
+    if state.is_done:
         entries = read_summary(folder).get("variants")
         if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
-            raise StoreError(folder / "summary.json", "it is not a summary of ours")
+            raise StoreError(folder / "summary.json", "it is not a summary that gradlab wrote")
         return entries, []
-    if not (folder / "config.toml").exists():
+    if not state.is_run:
         raise StoreError(folder, "this is no folder of a run")
-    if reason := other_version(folder):
+    if reason := state.other_version():
         raise StoreError(folder, reason)
     entries, missing = {}, []
-    for experiment in as_begun(folder, load_config(folder / "config.toml")).experiments:
-        key = key_of(experiment)
-        path = folder / "results" / f"{key}.safetensors"
+    for experiment in state.as_begun(load_config(folder / "config.toml")).experiments:
+        path = result_path(folder, experiment)
         if path.exists():
-            entries[experiment.name] = entry(load_result(path, key, experiment))
+            entries[experiment.name] = entry(load_result(path, path.stem, experiment))
         else:
             missing.append(experiment.name)
     return entries, missing
 
 
 def _is_entry(one: Any) -> bool:
-    """Whether this is what a summary says of an experiment."""
+    """Whether this is an experiment's entry of a summary."""
     try:
         numbers = [one["seconds"], one["underflow"], *one["seeds"]]
         for measure in MEASURES:

@@ -1,14 +1,14 @@
-"""Which engine trains each experiment: settled once, before anything is written, and kept by all that goes on.
+"""Which engine trains each experiment: settled once, before anything is written, and restored when a run is resumed.
 
 "auto" is compiled wherever Numba is installed and knows every part, however small the experiment. The last bits of a
-number depend on the engine: so a settled experiment names it, and what a run keeps of the experiment is named after it.
+number depend on the engine: so a settled experiment names it, and the key of its files depends on it.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gradlab.lab.config import Config, Experiment
-from gradlab.lab.experiment import blank_network, build_loss, build_optimizer
+from gradlab.lab.build import blank_network, build_loss, build_optimizer
+from gradlab.lab.schema import Config, Experiment
 from gradlab.training.engines import NAMES, EngineError, compiled, why_not
 from gradlab.training.penalties import Penalties
 
@@ -19,9 +19,9 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     Returns
     -------
     config : Config
-        Whose experiments say "plain" or "compiled".
+        Each experiment has "plain" or "compiled".
     remarks : list of str
-        Why some are plain although Numba is installed, a line for each reason.
+        Why some are plain although Numba is installed, one line per reason.
 
     Raises
     ------
@@ -29,8 +29,8 @@ def settle(config: Config) -> tuple[Config, list[str]]:
         If "compiled" is asked for by name and cannot be used.
     """
     asked = engines_of(config)
-    open_to_it = ("compiled", "auto") if compiled.is_installed() else ("compiled",)
-    reasons = _reasons(e for e in config.experiments if e.training.engine in open_to_it)
+    may_be_compiled = ("compiled", "auto") if compiled.is_installed() else ("compiled",)
+    reasons = _reasons(e for e in config.experiments if e.training.engine in may_be_compiled)
     for name, reason in reasons.items():
         if reason and asked[name] == "compiled":
             raise EngineError(f"engine: 'compiled' cannot be used: {reason}")
@@ -39,14 +39,14 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     return _with_engines(config, settled), remarks
 
 
-def keep(config: Config, begun: Any) -> Config:
+def restore(config: Config, begun: Any) -> Config:
     """Give each experiment the engine that a run was begun with.
 
     Parameters
     ----------
     config : Config
     begun : mapping of str to str
-        What `engines_of` said then.
+        What `engines_of` returned then.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def keep(config: Config, begun: Any) -> Config:
     return _with_engines(config, begun)
 
 
-def check(config: Config) -> None:
+def check_available(config: Config) -> None:
     """Raise EngineError if a run was begun with an engine that cannot be used here."""
     for reason in _reasons(e for e in config.experiments if e.training.engine == "compiled").values():
         if reason:

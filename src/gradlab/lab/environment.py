@@ -30,13 +30,13 @@ def _version(name: str) -> str | None:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """Name what NumPy multiplies matrices with, whatever else is loaded; one version differs between processors."""
+    """Describe the BLAS that NumPy uses, whatever else is loaded; one version differs between processors."""
     from threadpoolctl import threadpool_info
 
     libraries = [info for info in threadpool_info() if info.get("user_api") == "blas"]
     own = [info for info in libraries if "numpy" in info.get("filepath", "")] or libraries
-    kept = ("internal_api", "version", "architecture", "threading_layer")
-    return [{key: info.get(key) for key in kept} for info in own]
+    wanted = ("internal_api", "version", "architecture", "threading_layer")
+    return [{key: info.get(key) for key in wanted} for info in own]
 
 
 def _commit() -> str | None:

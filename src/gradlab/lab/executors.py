@@ -1,4 +1,12 @@
-"""Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor."""
+"""Where tasks run: in this process, in processes of its own, or on a cluster; each is a standard Executor.
+
+The pool of processes is written here because loky's, which comes with scikit-learn, breaks a promise of ours. When one
+of its workers is killed, loky ends every task with the same TerminatedWorkerError, those that wait and those of the
+other workers too: the work of the neighbours is lost, and nothing tells which task to try again alone. (The standard
+library's ProcessPoolExecutor does the same.) An executor of its own for each worker would keep the tasks apart, but a
+worker of loky outlives a parent that is killed, while somebody else may be going on with the run already.
+`tests/lab/test_executors.py` shows both.
+"""
 
 import asyncio
 import logging
@@ -20,9 +28,9 @@ from pickle import PicklingError
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-GRACE = 20.0  # seconds that a worker has to put away what it is at when it is stopped
-CONNECT = 10.0  # seconds that a cluster has to answer
-MOST_WORKERS = 1024
+GRACE = 20.0  # seconds that a worker has to save its checkpoint when it is stopped
+CONNECT = 10.0  # seconds that a cluster has to answer in
+MAX_WORKERS = 1024
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 T = TypeVar("T")
@@ -30,29 +38,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """Workers, and what there is to know of them to give them tasks.
+    """Workers, and how tasks are submitted to them.
 
     Attributes
     ----------
     executor : Executor
-    at_once : callable
+    capacity : callable
         How many tasks to have submitted at a time; it may change, as workers come and go.
     deaths : tuple of exception classes
         What a future raises when not its task failed but the worker that had it died.
     stop : callable
         Interrupts what is running, and lets nothing else begin.
-    here : bool
+    in_this_process : bool
         Whether they are this process: then tasks need not be plain data.
-    apart : bool
+    remote : bool
         Whether they may be on other machines, and share no folder with this process.
     """
 
     executor: Executor
-    at_once: Callable[[], int]
+    capacity: Callable[[], int]
     deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
     stop: Callable[[], None] = lambda: None
-    here: bool = False
-    apart: bool = False
+    in_this_process: bool = False
+    remote: bool = False
 
 
 def count(where: str) -> int:
@@ -65,8 +73,8 @@ def count(where: str) -> int:
     """
     if re.fullmatch(r"tcp://[^\s/:]+:\d{1,5}", where):
         return 0
-    if not re.fullmatch("[0-9]{1,9}", where) or not 1 <= int(where) <= MOST_WORKERS:
-        raise ValueError(f"{where!r} is neither a number of processes from 1 to {MOST_WORKERS} nor tcp://HOST:PORT")
+    if not re.fullmatch("[0-9]{1,9}", where) or not 1 <= int(where) <= MAX_WORKERS:
+        raise ValueError(f"{where!r} is neither a number of processes from 1 to {MAX_WORKERS} nor tcp://HOST:PORT")
     return int(where)
 
 
@@ -91,7 +99,7 @@ def workers(where: str) -> Iterator[Workers]:
         with _cluster(where) as found:
             yield found
     elif n == 1:
-        yield Workers(InThisProcess(), lambda: 1, here=True)
+        yield Workers(InThisProcess(), lambda: 1, in_this_process=True)
     else:
         with Processes(n) as executor:
             stop = partial(executor.shutdown, cancel_futures=True)
@@ -117,11 +125,10 @@ class InThisProcess(Executor):
 
 
 class Processes(Executor):
-    """Runs tasks in processes of its own; one that dies costs the task that it had, and another takes its place.
+    """Runs tasks in processes of its own; one that dies fails the task that it had, and is replaced.
 
-    (A ProcessPoolExecutor loses all of its tasks with one of its processes.) Each has one thread for linear algebra,
-    and ends when the process that began it does. Told to cancel, the executor also interrupts what is running, as
-    Ctrl-C would.
+    Each has one thread for linear algebra, and ends when the process that began it does. Told to cancel, the executor
+    also interrupts what is running, as Ctrl-C would.
 
     Parameters
     ----------
@@ -130,12 +137,12 @@ class Processes(Executor):
 
     def __init__(self, n: int):
         if hasattr(signal, "pthread_sigmask"):
-            resource_tracker.ensure_running()  # which would let interrupts through again where they are kept out
+            resource_tracker.ensure_running()  # begun later, it would unblock the interrupts that are blocked
         self._processes = [_Process() for _ in range(n)]
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
-        self._threads = ThreadPoolExecutor(n, initializer=_keep_interrupts_out)  # one waits for each process
+        self._threads = ThreadPoolExecutor(n, initializer=_block_interrupts)  # one waits for each process
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         return self._threads.submit(self._run, partial(fn, *args, **kwargs))
@@ -161,47 +168,47 @@ class Processes(Executor):
 
 
 class _Process:
-    """One process, begun when there is a task for it, and again when it has died."""
+    """One process, started when there is a task for it, and started again when it has died."""
 
     def __init__(self) -> None:
         self._process: BaseProcess | None = None
         self._tasks: Connection
-        self._lock = threading.Lock()  # so that none begins when it is to stop
+        self._lock = threading.Lock()  # so that none is started when it is to stop
         self._stopped = False
 
     def run(self, task: Callable[[], T]) -> T:
         """Run a task, and wait for it; raise BrokenExecutor if the process died."""
         try:
-            if not self._hand_over(task):  # it died with nothing to do, however lately: that is not the task's fault
+            if not self._send(task):  # it died idle, however lately: that is not the task's fault
                 self._process = None
-                self._hand_over(task)
+                self._send(task)
             value, error = self._tasks.recv()
         except (EOFError, OSError):
             self._process = None
             raise BrokenExecutor("the process died") from None
         if isinstance(error, KeyboardInterrupt):
-            self._process = None  # it takes no other
+            self._process = None  # it takes no other task
         if error is not None:
             raise error
         return value
 
-    def _hand_over(self, task: Callable[[], T]) -> bool:
-        """Give the process a task, and wait until it says that it has it; return whether it did."""
+    def _send(self, task: Callable[[], T]) -> bool:
+        """Send the process a task, and wait until it acknowledges it; return whether it did."""
         with self._lock:
             if self._stopped:
                 raise CancelledError
             if self._process is None:
-                self._begin()
+                self._start()
         try:
             self._tasks.send(task)
             return self._tasks.recv() == RECEIVED
         except (EOFError, OSError):
             return False
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._tasks, theirs = context.Pipe()
-        process = context.Process(target=_attend, args=(theirs,), daemon=True)
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with theirs, _one_thread():
             process.start()
         self._process = process
@@ -231,13 +238,13 @@ class _Process:
             process.join()
 
 
-RECEIVED = "received"  # what a process says of a task before it begins
+RECEIVED = "received"  # how a process acknowledges a task before it runs it
 _ENVIRONMENT = threading.Lock()
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let the processes begun meanwhile use one thread; a library reads it when it is loaded, so no later."""
+    """Let processes started within use one thread: a library of linear algebra reads that when it is loaded."""
     with _ENVIRONMENT:
         before = {name: os.environ.get(name) for name in ONE_THREAD}
         os.environ.update(ONE_THREAD)
@@ -251,29 +258,29 @@ def _one_thread() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _keep_interrupts_out() -> None:
-    """Leave Ctrl-C to the main thread; the processes begun by this one do not hear of it."""
+def _block_interrupts() -> None:
+    """Leave Ctrl-C to the main thread; processes that this one starts inherit that."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
-def _attend(tasks: Connection) -> None:
+def _serve(tasks: Connection) -> None:
     """Run tasks in a worker's process, until there are no more or one is interrupted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it cannot be kept out
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it cannot be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError, KeyboardInterrupt):
         error: BaseException | None = None
         while not isinstance(error, KeyboardInterrupt):
             task = tasks.recv()
             tasks.send(RECEIVED)
-            value, error = _answer(task)
+            value, error = _execute(task)
             try:
                 tasks.send((value, error))
             except (TypeError, AttributeError, PicklingError) as unsent:
                 tasks.send((None, RuntimeError(f"its result cannot be sent to another process: {unsent}")))
 
 
-def _answer(task: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _execute(task: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """Run a task, which SIGTERM interrupts meanwhile; return what it returned and what it raised."""
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -285,7 +292,7 @@ def _answer(task: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has: what it does could get in the way of whoever takes over."""
+    """End this process when its parent has ended: another process may be resuming the run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -299,14 +306,14 @@ def _end_with_parent() -> None:
 def _cluster(address: str) -> Iterator[Workers]:
     """Connect with a Dask cluster.
 
-    Its scheduler is told not to try a task again whose worker died: it would do so more often than we promise, and
+    Its scheduler is told not to retry a task whose worker died: it would do so more often than is promised, and
     `run_all` does it.
     """
     try:
         from distributed import Client, KilledWorker
     except ImportError:
         raise ValueError(f"{address}: a cluster needs distributed; pip install 'gradlab[cluster]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # what it has to say is said here, in a line
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # its failures are reported here, in one line
     asyncio.run(_meet_scheduler(address))
     with Client(address, timeout=CONNECT, set_as_default=False) as client:
         start_one = f"dask worker {address} --nthreads 1"
@@ -323,7 +330,7 @@ def _cluster(address: str) -> Iterator[Workers]:
         try:
             executor = client.get_executor(pure=False)
             stop = partial(executor.shutdown, wait=False)
-            yield Workers(executor, lambda: max(1, len(client.nthreads())), (KilledWorker,), stop, apart=True)
+            yield Workers(executor, lambda: max(1, len(client.nthreads())), (KilledWorker,), stop, remote=True)
         except CancelledError:
             raise ConnectionError(f"{address}: the scheduler went away") from None
         finally:

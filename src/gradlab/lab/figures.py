@@ -15,15 +15,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.files import whole_or_not_at_all
-from gradlab.lab.runs import read_arrays, read_history, read_summary
+from gradlab.lab.log import read_history
+from gradlab.lab.run_folder import read_arrays, read_summary
 from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, save_png, short
 from gradlab.nn.activations import Sigmoid
 
 CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 and of class 1
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#F6B26B", "#F7F7F7", "#A79BD0"])
-MOST_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
-MOST_VARIANTS = 12  # of more variants only the first are shown
-MOST_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
+MAX_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
+MAX_VARIANTS = 12  # of more variants only the first are shown
+MAX_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
 
 
 @dataclass
@@ -39,12 +40,12 @@ class Run:
         entries = self.summary["variants"]
         variants = list(dict.fromkeys(entry["variant"] for entry in entries.values()))
         points = list(dict.fromkeys(_label(entry["point"]) for entry in entries.values()))
-        self.variants, self.points, self.notes = variants[:MOST_VARIANTS], points, ""
-        if len(points) > MOST_POINTS:
-            self.points = [points[i] for i in np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]
-            self.notes += f"\n{MOST_POINTS} of the sweep's {len(points)} points"
-        if len(variants) > MOST_VARIANTS:
-            self.notes += f"\nthe first {MOST_VARIANTS} of {len(variants)} variants"
+        self.variants, self.points, self.notes = variants[:MAX_VARIANTS], points, ""
+        if len(points) > MAX_POINTS:
+            self.points = [points[i] for i in np.linspace(0, len(points) - 1, MAX_POINTS).round().astype(int)]
+            self.notes += f"\n{MAX_POINTS} of the sweep's {len(points)} points"
+        if len(variants) > MAX_VARIANTS:
+            self.notes += f"\nthe first {MAX_VARIANTS} of {len(variants)} variants"
         self.names = {(entry["variant"], _label(entry["point"])): name for name, entry in entries.items()}
         activations: dict[str, list[Any]] = {variant: [] for variant in self.variants}
         for (variant, _), name in self.names.items():
@@ -55,7 +56,7 @@ class Run:
         self.seeds = "one seed" if n == 1 else f"median of {n} seeds"
         self.band = self.seeds if n == 1 else f"line: {self.seeds}; band: the middle 80 % of them"
         # whether the names fit beside the lines of one panel
-        self.few = sum(1 + short(variant).count("\n") for variant in self.variants) <= MOST_LABELS
+        self.few = sum(1 + short(variant).count("\n") for variant in self.variants) <= MAX_LABELS
         stopped = [self._carry_forward(name) for name in entries if not entries[name]["diverged"]]
         self.carried = "\na seed that stopped early keeps its last value" if any(stopped) else ""
 
@@ -114,14 +115,14 @@ def draw(folder: Path) -> list[Path]:
 
 
 def draw_sweeps(entries: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw what changes with each number that the sweeps change, a line for every combination of all else.
+    """Draw the measures against each number that the sweeps change, one line per combination of all else.
 
     Parameters
     ----------
     entries : dict of str to dict
-        What a summary says of each experiment.
+        The entries of a summary, by experiment.
     folder : Path
-        There they are written, into ``figures/``.
+        The figures are written into its ``figures/``.
 
     Returns
     -------
@@ -153,7 +154,7 @@ def _along(key: str, entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, 
 
 
 def gradient_by_layer(run: Run) -> Figure | None:
-    """Norm of each layer's weight gradient at the first step, a line a variant, on a log scale."""
+    """Norm of each layer's weight gradient at the first step, one line per variant, on a log scale."""
     if not run.flow:
         return None
     direct = run.few and len(run.points) == 1

@@ -1,4 +1,4 @@
-"""The networks that a run trained, in one file that is enough to use them."""
+"""The networks that a run trained, in one file that suffices to use them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.lab.config import MAX_RUNS, Experiment, NetworkConfig
-from gradlab.lab.experiment import Result, blank_network, count_parameters, fill, tensor_shapes
-from gradlab.lab.store import MOST_ARRAYS, Declared, StoreError, load, save
+from gradlab.lab.build import blank_network, fill, tensor_shapes
+from gradlab.lab.expansion import MAX_RUNS
+from gradlab.lab.results import Result
+from gradlab.lab.schema import Experiment, NetworkConfig
+from gradlab.lab.size import count_parameters
+from gradlab.lab.store import MAX_ARRAYS, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 from gradlab.tables import MOST_COLUMNS, read_features
 
@@ -69,8 +72,8 @@ class Model:
 def check_count(path: Path, experiments: Sequence[Experiment]) -> None:
     """Raise StoreError, before anything is trained, if the networks have more arrays than one file may hold."""
     count = sum(2 * len(e.network.widths) * (1 + 2 * e.network.batch_norm) + 4 for e in experiments)
-    if count > MOST_ARRAYS:
-        raise StoreError(path, f"it would hold {count} arrays, more than {MOST_ARRAYS}; make runs of fewer experiments")
+    if count > MAX_ARRAYS:
+        raise StoreError(path, f"it would hold {count} arrays, more than {MAX_ARRAYS}; make runs of fewer experiments")
 
 
 def save_model(path: Path, results: Sequence[Result]) -> None:
@@ -100,7 +103,7 @@ def load_models(path: Path) -> dict[str, Model]:
     Raises
     ------
     StoreError
-        If the file is damaged, or not what it is said to be.
+        If the file is damaged, or is no such file.
     """
     networks: dict[str, NetworkConfig] = {}
 
@@ -131,7 +134,7 @@ def load_models(path: Path) -> dict[str, Model]:
 
 
 def _network(entry: Any) -> NetworkConfig:
-    """Check what a file says of one experiment, and return its architecture."""
+    """Check a file's metadata of one experiment, and return its architecture."""
     seeds, features, classes = entry["seeds"], entry["features"], entry["classes"]
     if (
         entry.keys() != {"network", "seeds", "median_seed", "features", "classes"}
@@ -142,5 +145,5 @@ def _network(entry: Any) -> NetworkConfig:
         or len(set(features)) < len(features)
         or entry["median_seed"] not in (-1, *seeds)
     ):
-        raise ValueError("it does not say what a model says")
+        raise ValueError("its metadata are not those of a model")
     return NetworkConfig.model_validate(entry["network"])

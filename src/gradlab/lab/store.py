@@ -2,7 +2,7 @@
 
 The file is one of safetensors, so that others can read it. Its only metadata, ``gradlab``, is a JSON text: the format's
 version, the kind of file, what it is about, and a SHA-256 over all of that and over every array's name, type, shape and
-bytes. Whoever reads it declares what must be there, and nothing is read before the file's head agrees in every point.
+bytes. A reader declares which arrays must be there, and reads none before the file's header agrees in every point.
 """
 
 import hashlib
@@ -19,19 +19,20 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from gradlab.files import whole_or_not_at_all
+from gradlab.files import read_file, whole_or_not_at_all
 
 FORMAT = 3  # of every file of a run; raised when a reader of the old one could not read the new
 TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8"}
-MOST_ARRAYS = 100_000
-_MOST_HEAD = 16_000_000  # bytes
-_MOST_MARKS = 12 * MOST_ARRAYS  # commas and brackets of a head: what its JSON takes in memory goes with them
-_MOST_AXES = 8
+MAX_ARRAYS = 100_000
+MAX_JSON = 10**8  # bytes of a file of JSON
+_MAX_HEADER = 16_000_000  # bytes
+_MAX_MARKS = 12 * MAX_ARRAYS  # commas and brackets of a header, to which the memory of its parsed JSON is proportional
+_MAX_AXES = 8
 
 Declared = Mapping[str, tuple[np.dtype | str, tuple[int | range, ...]]]
 """Type and shape of every array by name; an axis may have a range of lengths."""
 Declare = Callable[[dict[str, Any]], Declared]
-"""From what a file says it is about to what it must then hold; ValueError or KeyError for what it cannot be about."""
+"""From a file's metadata to the arrays that it must hold; ValueError or KeyError for metadata that cannot be."""
 
 
 class StoreError(ValueError):
@@ -68,14 +69,14 @@ def save(path: Path, kind: str, about: Mapping[str, Any], arrays: Mapping[str, n
     """
     from safetensors.numpy import save as to_bytes
 
-    if len(arrays) > MOST_ARRAYS:
-        raise StoreError(path, f"{len(arrays)} arrays are more than the {MOST_ARRAYS} that a file may hold")
+    if len(arrays) > MAX_ARRAYS:
+        raise StoreError(path, f"{len(arrays)} arrays are more than the {MAX_ARRAYS} that a file may hold")
     arrays = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     types = {name: _name_of(array.dtype) for name, array in arrays.items()}
     entries = {name: _Entry(types[name], array.shape, 0, 0) for name, array in arrays.items()}
     parts = {name: array.reshape(-1).view(np.uint8).data for name, array in arrays.items() if array.size}
-    head = {"format": FORMAT, "kind": kind, "about": about, "sha256": _digest(kind, about, entries, parts)}
-    content = to_bytes(arrays, {"gradlab": json.dumps(head, allow_nan=False)})
+    metadata = {"format": FORMAT, "kind": kind, "about": about, "sha256": _digest(kind, about, entries, parts)}
+    content = to_bytes(arrays, {"gradlab": json.dumps(metadata, allow_nan=False)})
     with whole_or_not_at_all(path) as file:
         file.write(content)
 
@@ -103,27 +104,27 @@ def load(path: Path, kind: str, declare: Declare) -> tuple[dict[str, Any], dict[
         allocated that is larger than the file.
     """
     with _opened(path) as (file, size):
-        head, start = _head(path, file, size)
-        entries, said = _entries(path, head, size - start)
-        about = _about(path, kind, said)
+        header, start = _read_header(path, file, size)
+        entries, metadata = _entries(path, header, size - start)
+        about = _about(path, kind, metadata)
         try:
             declared = declare(about)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise StoreError(path, f"what it is said to be about cannot be: {reason}") from None
+            raise StoreError(path, f"its metadata cannot be: {reason}") from None
         _compare(path, entries, declared)
         content = memoryview(bytearray(size - start))
         if file.readinto(content) != len(content):  # type: ignore[attr-defined]
             raise StoreError(path, "it ends too soon")
     parts = {name: content[entry.begin : entry.end] for name, entry in entries.items()}
-    if _digest(kind, about, entries, parts) != said.get("sha256"):
+    if _digest(kind, about, entries, parts) != metadata.get("sha256"):
         raise StoreError(path, "its checksum does not fit: it was changed, or damaged, after it was written")
     arrays = {name: np.frombuffer(parts[name], TYPES[e.type]).reshape(e.shape) for name, e in entries.items()}
     return about, arrays
 
 
 class _Entry(NamedTuple):
-    """An array as the file's head describes it: type, shape, and where in the rest its bytes are."""
+    """An array as the file's header describes it: type, shape, and where in the rest its bytes are."""
 
     type: str
     shape: tuple[int, ...]
@@ -136,11 +137,11 @@ def _name_of(kind: np.dtype | str) -> str:
     for name, code in TYPES.items():
         if kind == np.dtype(code):
             return name
-    raise TypeError(f"arrays of {kind} are not kept")
+    raise TypeError(f"arrays of {kind} are not stored")
 
 
 def _digest(kind: str, about: Any, entries: Mapping[str, _Entry], parts: Mapping[str, Any]) -> str:
-    """Hash everything that the file says, in an order of its own."""
+    """Hash all metadata and arrays, in the order of their names."""
     total = hashlib.sha256(json.dumps([FORMAT, kind, about], sort_keys=True).encode())
     for name in sorted(entries):
         total.update(json.dumps([name, entries[name].type, entries[name].shape]).encode())
@@ -150,7 +151,7 @@ def _digest(kind: str, about: Any, entries: Mapping[str, _Entry], parts: Mapping
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a plain file and tell its size; every failure names the file."""
+    """Open a regular file, and return its size too; every failure names the file."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise StoreError(path, "it is not a file")
@@ -160,16 +161,16 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         raise StoreError(path, error.strerror or str(error)) from None
 
 
-def _head(path: Path, file: IO[bytes], size: int) -> tuple[Any, int]:
-    """Read the head, and tell where the rest begins."""
+def _read_header(path: Path, file: IO[bytes], size: int) -> tuple[Any, int]:
+    """Read the header, and return where the rest begins."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
         raise StoreError(path, "it is no file of safetensors, or it was cut off")
-    if length > _MOST_HEAD:
-        raise StoreError(path, f"its head has {length} bytes; at most {_MOST_HEAD} are read")
+    if length > _MAX_HEADER:
+        raise StoreError(path, f"its header has {length} bytes; at most {_MAX_HEADER} are read")
     text = file.read(length)
-    if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_MARKS:
-        raise StoreError(path, "its head lists more than any file of ours")
+    if sum(map(text.count, (b",", b"[", b"{"))) > _MAX_MARKS:
+        raise StoreError(path, "its header lists more than any file that gradlab writes")
     return parse(path, text), 8 + length
 
 
@@ -188,37 +189,53 @@ def parse(path: Path, text: bytes | str) -> Any:
         raise StoreError(path, f"it is not JSON, or not where it should be: {error}") from None
 
 
+def parse_object(path: Path, text: bytes) -> dict[str, Any]:
+    """Read a JSON object; raise StoreError, naming the file that it is from, if it is none."""
+    found = parse(path, text)
+    if not isinstance(found, dict):
+        raise StoreError(path, "it is not a JSON object")
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object in a file; raise StoreError if there is none."""
+    try:
+        return parse_object(path, read_file(path, MAX_JSON))
+    except OSError as error:
+        raise StoreError(path, error.strerror or str(error)) from None
+
+
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number")
 
 
-def _entries(path: Path, head: Any, size: int) -> tuple[dict[str, _Entry], dict[str, Any]]:
-    """Return the arrays that the head lists, filling the rest of the file without a gap, and what it says of them."""
-    metadata = head.pop("__metadata__", None) if isinstance(head, dict) else None
-    if not isinstance(metadata, dict) or list(metadata) != ["gradlab"] or not isinstance(metadata["gradlab"], str):
+def _entries(path: Path, header: Any, size: int) -> tuple[dict[str, _Entry], dict[str, Any]]:
+    """Return the arrays that the header lists, filling the rest of the file without a gap, and the metadata."""
+    texts = header.pop("__metadata__", None) if isinstance(header, dict) else None
+    if not isinstance(texts, dict) or list(texts) != ["gradlab"] or not isinstance(texts["gradlab"], str):
         raise StoreError(path, "it was not written by gradlab, or is damaged")
-    said = parse(path, metadata["gradlab"])
-    if not isinstance(said, dict):
+    metadata = parse(path, texts["gradlab"])
+    if not isinstance(metadata, dict):
         raise StoreError(path, "it was not written by gradlab, or is damaged")
-    if len(head) > MOST_ARRAYS:
-        raise StoreError(path, f"it lists {len(head)} arrays; at most {MOST_ARRAYS} are read")
-    entries = {name: _entry(path, name, entry) for name, entry in head.items()}
+    if len(header) > MAX_ARRAYS:
+        raise StoreError(path, f"it lists {len(header)} arrays; at most {MAX_ARRAYS} are read")
+    entries = {name: _entry(path, name, entry) for name, entry in header.items()}
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
         if entry.begin != end:
             raise StoreError(path, f"array {reprlib.repr(name)} does not begin where the one before ends")
         end = entry.end
     if end != size:
-        raise StoreError(path, f"its arrays take {end} bytes, but {size} follow its head")
-    return entries, said
+        raise StoreError(path, f"its arrays take {end} bytes, but {size} follow its header")
+    return entries, metadata
 
 
-def _entry(path: Path, name: str, said: Any) -> _Entry:
-    """Check what the head says of one array by itself."""
+def _entry(path: Path, name: str, listed: Any) -> _Entry:
+    """Check the header's entry of one array by itself."""
     try:
-        kind, shape, (begin, end) = said["dtype"], tuple(said["shape"]), said["data_offsets"]
+        kind, shape, (begin, end) = listed["dtype"], tuple(listed["shape"]), listed["data_offsets"]
         numbers = (*shape, begin, end)
-        fine = len(said) == 3 and kind in TYPES and len(shape) <= _MOST_AXES
+        fine = len(listed) == 3 and kind in TYPES and len(shape) <= _MAX_AXES
         fine = fine and all(type(number) is int and 0 <= number < 2**48 for number in numbers)
         if fine and end - begin == math.prod(shape) * np.dtype(TYPES[kind]).itemsize:
             return _Entry(kind, shape, begin, end)
@@ -227,19 +244,19 @@ def _entry(path: Path, name: str, said: Any) -> _Entry:
     raise StoreError(path, f"array {reprlib.repr(name)} is described as no array can be")
 
 
-def _about(path: Path, kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the file is about, if it is of the right kind and version."""
-    if said.get("format") != FORMAT:
+def _about(path: Path, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of the kind of file, if it is of the right kind and version."""
+    if metadata.get("format") != FORMAT:
         raise StoreError(
-            path, f"it is of format {reprlib.repr(said.get('format'))}; this version of gradlab reads {FORMAT}"
+            path, f"it is of format {reprlib.repr(metadata.get('format'))}; this version of gradlab reads {FORMAT}"
         )
-    if said.get("kind") != kind:
+    if metadata.get("kind") != kind:
         raise StoreError(
-            path, f"it is a file of kind {reprlib.repr(said.get('kind'))}, where one of kind {kind!r} is expected"
+            path, f"it is a file of kind {reprlib.repr(metadata.get('kind'))}, where one of kind {kind!r} is expected"
         )
-    if said.keys() != {"format", "kind", "about", "sha256"} or not isinstance(said["about"], dict):
+    if metadata.keys() != {"format", "kind", "about", "sha256"} or not isinstance(metadata["about"], dict):
         raise StoreError(path, "it was not written by gradlab, or is damaged")
-    return said["about"]
+    return metadata["about"]
 
 
 def _compare(path: Path, entries: Mapping[str, _Entry], declared: Declared) -> None:

@@ -1,118 +1,126 @@
-"""Many experiments on any workers: each is done once, one that fails costs no other, and one that kills is given up."""
+"""A run's experiments, on any workers: each is read if it is done, or resumed from its checkpoint, or started."""
 
+import multiprocessing
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradlab.datasets import Dataset
 from gradlab.files import whole_or_not_at_all
-from gradlab.lab.config import Experiment
+from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import CheckpointFile, load_result, result_path, save_result
 from gradlab.lab.executors import Workers
-from gradlab.lab.experiment import OnEpoch, Result
-from gradlab.lab.kept import key_of, load_result
-from gradlab.lab.runs import carry_out, work
+from gradlab.lab.experiment import OnEpoch, run_experiment
+from gradlab.lab.log import append_epoch, epochs_of
+from gradlab.lab.results import Result
+from gradlab.lab.schema import Experiment
 from gradlab.lab.store import StoreError
+from gradlab.lab.tasks import Outcome, run_all
 
-TRIES = 2
-
-# --- any tasks -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task: the value that it returned, or the error that it raised.
-
-    Attributes
-    ----------
-    value : object
-    error : exception, optional
-        `WorkerDiedError` if it was given up.
-    tries : int
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    tries: int = 1
+# --- one experiment ------------------------------------------------------------------------------------------------
 
 
-class WorkerDiedError(RuntimeError):
-    """The worker of a task died, every time that it was tried."""
-
-
-def run_all(
-    tasks: Mapping[str, Sequence[Any]],
-    work: Callable[..., Any],
-    workers: Workers,
-    on_done: Callable[[str, Outcome], None] | None = None,
-) -> dict[str, Outcome]:
-    """Run every task, and wait for all.
-
-    A task is tried again if the worker that had it died: once, when all others are done, and alone. So nothing but
-    the task itself can be the cause when its worker dies again.
+def work(experiment_json: str, folder: str, checkpoint_every: int | None = None, threads: int | None = 1) -> str:
+    """Carry out one experiment of a run, in whatever process this is; its epochs are appended to the run's log.
 
     Parameters
     ----------
-    tasks : mapping of str to sequence
-        The arguments of `work` for each task: plain data, so that they can go to another process.
-    work : callable
-        A function that a worker can import.
-    workers : Workers
-    on_done : callable, optional
-        Called here with a task's key and outcome, as each ends.
+    experiment_json : str
+        From ``experiment.model_dump_json()``; its engine is settled.
+    folder : str
+        The run's, which some process has opened as a `RunFolder`.
+    checkpoint_every, threads : int, optional
+        As in `carry_out`; one thread, unless told otherwise, since there are other workers.
 
     Returns
     -------
-    dict of str to Outcome
-        In the order of `tasks`.
+    str
+        The name of the result's file in ``results/``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If interrupted; its checkpoint is saved.
     """
-    outcomes: dict[str, Outcome] = {}
-    tries: Counter[str] = Counter()
-    running: dict[Future, str] = {}
-    waiting, suspects = deque(tasks), deque[str]()
+    from threadpoolctl import threadpool_limits
 
-    def submit(key: str) -> None:
-        tries[key] += 1
-        running[workers.executor.submit(work, *tasks[key])] = key
+    experiment, path = Experiment.model_validate_json(experiment_json), Path(folder)
+    parent = multiprocessing.parent_process()
 
-    def end(key: str, outcome: Outcome) -> None:
-        outcomes[key] = outcome
-        if on_done is not None:
-            on_done(key, outcome)
+    def on_epoch(*epoch: Any) -> None:
+        append_epoch(path, *epoch)
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("the parent process has ended")  # and another may be resuming the run in this folder
 
-    try:
-        while waiting or suspects or running:
-            while waiting and len(running) < workers.at_once():
-                submit(waiting.popleft())
-            if not running:
-                submit(suspects.popleft())
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    end(key, Outcome(future.result(), None, tries[key]))
-                elif not isinstance(error, workers.deaths):
-                    end(key, Outcome(None, error, tries[key]))
-                elif tries[key] < TRIES:
-                    suspects.append(key)
-                else:
-                    died = WorkerDiedError(f"its worker died each of {TRIES} times that it was tried")
-                    end(key, Outcome(None, died, TRIES))
-    except BaseException:
-        workers.stop()
-        raise
-    return {key: outcomes[key] for key in tasks}
+    with threadpool_limits(1):  # products this small are slower in threads
+        result = carry_out(experiment, load_data(experiment), path, checkpoint_every, on_epoch, threads)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result_path(path, experiment).name
 
 
-# --- experiments ---------------------------------------------------------------------------------------------------
+def carry_out(
+    experiment: Experiment,
+    data: Dataset,
+    folder: Path,
+    checkpoint_every: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    threads: int | None = None,
+) -> Result:
+    """Return the result of one experiment of a run: read it, or resume from its checkpoint, or start.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its engine is settled.
+    data : Dataset
+        From `load_data`.
+    folder : Path
+        The run's.
+    checkpoint_every : int, optional
+        After how many epochs a checkpoint is saved; by default some seconds after the last.
+    on_epoch : callable, optional
+        As in `experiment.run_experiment`; also called for all epochs of a result that is there already.
+    threads : int, optional
+        As in `experiment.run_experiment`.
+
+    Raises
+    ------
+    StoreError
+        If the result or the checkpoint is damaged.
+    OSError
+        If something cannot be written. The last checkpoint is still there.
+    """
+    path = result_path(folder, experiment)
+    key = path.stem
+    checkpointer = CheckpointFile(folder / "checkpoints" / path.name, key, checkpoint_every)
+    if path.exists():
+        result = load_result(path, key, experiment)
+        if on_epoch is not None:
+            for epoch in epochs_of(result):
+                on_epoch(*epoch)
+    else:
+        try:
+            result = run_experiment(experiment, data, on_epoch, checkpointer, threads)
+        except ValueError as error:
+            if not checkpointer.found or isinstance(error, StoreError):
+                raise
+            raise StoreError(checkpointer.path, str(error)) from None  # well formed, but no state of this training
+        if result.interrupted:
+            return result
+        save_result(path, key, result)
+    checkpointer.path.unlink(missing_ok=True)
+    return load_result(path, key, experiment)
+
+
+# --- all of a run --------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Findings:
-    """What became of a run's experiments, by name.
+class SweepResults:
+    """How a run's experiments ended, by name.
 
     Attributes
     ----------
@@ -137,8 +145,8 @@ def carry_out_all(
     on_epoch: OnEpoch | None = None,
     on_done: Callable[[str], None] | None = None,
     threads: int | None = None,
-) -> Findings:
-    """Carry out what is missing of a run's experiments, on any workers, to the same numbers.
+) -> SweepResults:
+    """Carry out what is missing of a run's experiments; on any workers the numbers are bitwise identical.
 
     Parameters
     ----------
@@ -150,23 +158,23 @@ def carry_out_all(
         The run's, which this process has opened as a `RunFolder`.
     workers : Workers
     checkpoint_every, on_epoch
-        As in `runs.carry_out`; epochs are told of only in this process.
+        As in `carry_out`; epochs are reported only in this process.
     on_done : callable, optional
         Called with the name of each experiment that has ended, or had before.
     threads : int, optional
-        As in `experiment.run`; other workers than this process use one each, unless told otherwise.
+        As in `experiment.run_experiment`; other workers than this process use one each, unless told otherwise.
 
     Raises
     ------
     StoreError
-        If a result that is there is damaged.
+        If the file of a result is damaged.
     OSError
         If a result cannot be written.
     """
-    found = Findings()
+    found = SweepResults()
     every = {experiment.name: (experiment, dataset) for experiment, dataset in zip(experiments, data, strict=True)}
 
-    def here(name: str) -> Result:
+    def carry_out_here(name: str) -> Result:
         result = carry_out(*every[name], folder, checkpoint_every, on_epoch, threads)
         if result.interrupted:
             found.results[name] = result
@@ -175,51 +183,49 @@ def carry_out_all(
 
     def end(name: str, outcome: Outcome) -> None:
         error = outcome.error
-        if workers.here and error is not None and not isinstance(error, OSError | StoreError | MemoryError):
-            raise error  # which can only be a fault of ours
+        if workers.in_this_process and error is not None and not isinstance(error, OSError | StoreError | MemoryError):
+            raise error  # a bug of gradlab
         if error is None:
-            found.results[name] = outcome.value if workers.here else _fetch(every[name][0], folder, outcome.value)
+            value = outcome.value
+            found.results[name] = value if workers.in_this_process else _fetch(every[name][0], folder, value)
         else:
             found.failures[name] = error
         if on_done is not None:
             on_done(name)
 
+    do = carry_out_here if workers.in_this_process else work_remotely if workers.remote else work_locally
     tasks: dict[str, tuple[Any, ...]] = {}
     for name, (experiment, _) in every.items():
         asked = experiment.model_dump_json(warnings=False)
-        if workers.here:
+        if workers.in_this_process:
             tasks[name] = (name,)
-        elif _path(experiment, folder).exists():
-            end(name, Outcome((_path(experiment, folder).name, None)))
+        elif result_path(folder, experiment).exists():
+            end(name, Outcome((result_path(folder, experiment).name, None)))
         else:
-            where = () if workers.apart else (str(folder), checkpoint_every)
+            where = () if workers.remote else (str(folder), checkpoint_every)
             tasks[name] = (asked, threads or 1, *where)
     try:
-        run_all(tasks, here if workers.here else work_apart if workers.apart else work_beside, workers, end)
+        run_all(tasks, do, workers, end)
     except KeyboardInterrupt:
         found.interrupted = True
     return found
 
 
-def work_beside(experiment_json: str, threads: int, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
+def work_locally(experiment_json: str, threads: int, folder: str, checkpoint_every: int | None) -> tuple[str, None]:
     """Carry out one experiment in another process of this machine; return the name of its file."""
     return work(experiment_json, folder, checkpoint_every, threads), None
 
 
-def work_apart(experiment_json: str, threads: int) -> tuple[str, bytes]:
+def work_remotely(experiment_json: str, threads: int) -> tuple[str, bytes]:
     """Carry out one experiment where no folder is shared; return the name of its file, and what is in it."""
     with tempfile.TemporaryDirectory(prefix="gradlab-") as folder:
         name = work(experiment_json, folder, threads=threads)
         return name, (Path(folder) / "results" / name).read_bytes()
 
 
-def _path(experiment: Experiment, folder: Path) -> Path:
-    return folder / "results" / f"{key_of(experiment)}.safetensors"
-
-
 def _fetch(experiment: Experiment, folder: Path, value: tuple[str, bytes | None]) -> Result:
     """Read the result that a worker has left or sent."""
-    path, (name, content) = _path(experiment, folder), value
+    path, (name, content) = result_path(folder, experiment), value
     if name != path.name:
         raise StoreError(path, "the worker has another version of gradlab, or another file of data, than this process")
     if content is not None:

@@ -1,4 +1,4 @@
-"""What a run keeps of one experiment: a checkpoint while it is under way, then its result; named by what it is of."""
+"""The files of one experiment in a run: its checkpoint while it is trained, then its result, named by a key."""
 
 import hashlib
 import json
@@ -11,16 +11,18 @@ import numpy as np
 
 from gradlab import __version__
 from gradlab.datasets import shape
-from gradlab.lab.config import MEASURES, Experiment
-from gradlab.lab.experiment import GRID, HISTORY, RECORDED, Result, blank_network, flow_shapes, tensor_shapes
+from gradlab.lab.build import blank_network, tensor_shapes
+from gradlab.lab.recording import RECORDED, flow_shapes
+from gradlab.lab.results import GRID, HISTORY, Result
+from gradlab.lab.schema import MEASURES, Experiment
 from gradlab.lab.store import FORMAT, Declare, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 
-SECONDS = 10.0  # of work between two checkpoints, unless a number of epochs is given
+SECONDS = 10.0  # of training between two checkpoints, unless a number of epochs is given
 
 
 def key_of(experiment: Experiment) -> str:
-    """Return 16 hexadecimal digits that stand for all that an experiment's numbers depend on.
+    """Return the key of an experiment: 16 hexadecimal digits of a hash of all that its numbers depend on.
 
     That is its configuration, with the content of a CSV in place of its path and the engine settled, and the version
     that runs it: its first two numbers, and the format of its files.
@@ -32,6 +34,11 @@ def key_of(experiment: Experiment) -> str:
         asked["data"]["path"] = _digest_of(experiment.data.path)
     asked["version"] = [__version__.split(".")[:2], FORMAT]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def result_path(folder: Path, experiment: Experiment) -> Path:
+    """Return where a run keeps the result of an experiment."""
+    return folder / "results" / f"{key_of(experiment)}.safetensors"
 
 
 def _digest_of(path: str) -> str:
@@ -49,21 +56,21 @@ def _digest(path: str, changed: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Checkpoint:
-    """Keeps the state of an experiment in a file, for `experiment.run`.
+class CheckpointFile:
+    """A `Checkpointer` that saves the state of an experiment in a file.
 
     Parameters
     ----------
     path : Path
     key : str
-        From `key_of`: the file is of no other experiment.
+        From `key_of`: a file of another experiment is refused.
     every : int, optional
-        After how many epochs to save; None for the first whose end is `SECONDS` after the last time.
+        After how many epochs to save; by default after the first epoch that ends `SECONDS` after the last save.
 
     Attributes
     ----------
     found : bool
-        Whether `load` found something.
+        Whether `load` found a checkpoint.
     """
 
     def __init__(self, path: Path, key: str, every: int | None = None):
@@ -126,7 +133,7 @@ def load_result(path: Path, key: str, experiment: Experiment) -> Result:
     Raises
     ------
     StoreError
-        If the file is damaged, or not what it is said to be.
+        If the file is damaged, or is no such file.
     """
     n_features = shape(experiment.data.name, **experiment.data.options)[1]
     network = blank_network(experiment.network, n_features)
@@ -161,7 +168,7 @@ def load_result(path: Path, key: str, experiment: Experiment) -> Result:
 
 
 def _declared(about: dict[str, Any], experiment: Experiment, network: Network, n_features: int) -> Declared:
-    """Tell what arrays a result has."""
+    """Declare the arrays of a result, from the metadata of its file."""
     names = {"features", "classes", "median_seed", "groups", "records", "points", "seconds", "diverged"}
     texts, wholes = (*about["features"], *about["classes"], about["diverged"]), (about["records"], about["points"])
     seeds, most = len(experiment.seeds), experiment.training.epochs + 2
@@ -175,7 +182,7 @@ def _declared(about: dict[str, Any], experiment: Experiment, network: Network, n
         or type(about["seconds"]) is not float
         or not 0.0 <= about["seconds"] < 1e12
     ):
-        raise ValueError("it does not say what a result says")
+        raise ValueError("its metadata are not those of a result")
     declared: dict[str, Any] = {f"data/{name}": ("f8", (n_features,)) for name in ("mean", "scale")}
     declared |= {f"final/{name}": ("f8", (seeds,)) for name in MEASURES}
     declared |= {f"tensors/{n}": (kind, (seeds, *s)) for n, (kind, s) in tensor_shapes(network).items()}

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 from gradlab import files
+from gradlab.lab import checkpoints, log
 from gradlab.lab import experiment as lab
-from gradlab.lab import kept, runs
+from gradlab.lab.build import load_data
+from gradlab.lab.checkpoints import CheckpointFile, key_of, load_result
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import engines_of, settle
-from gradlab.lab.kept import Checkpoint, key_of, load_result
-from gradlab.lab.runs import FolderInUseError, RunFolder, carry_out, unfinished, work
+from gradlab.lab.examine import examine, newest_unfinished
+from gradlab.lab.experiment import run_experiment
+from gradlab.lab.run_folder import FolderInUseError, RunFolder
 from gradlab.lab.store import StoreError
+from gradlab.lab.sweep import carry_out, work
 from gradlab.training.engines import EngineError, compiled
 from gradlab.training.engines.task import Task
 
@@ -81,7 +85,7 @@ def do_all(config, folder, every=1, on_epoch=lambda *_: None):
             run.epoch(*epoch)
             on_epoch(*epoch)
 
-        results = [carry_out(e, lab.load_data(e), folder, every, tell) for e in config.experiments]
+        results = [carry_out(e, load_data(e), folder, every, tell) for e in config.experiments]
         if not any(result.interrupted for result in results):
             run.finish(results, [])
             run.done()
@@ -141,7 +145,7 @@ class Life:
 
     def __init__(self, config_path, folder):
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["gradlab.lab.runs", "sklearn.datasets", "sklearn.model_selection", "numba"])
+        processes.set_forkserver_preload(["gradlab.lab.sweep", "sklearn.datasets", "sklearn.model_selection", "numba"])
         ready, told = processes.Pipe(duplex=False)
         self.process = processes.Process(target=live, args=(config_path, folder, told))
         self.process.start()
@@ -173,7 +177,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_undisturbed(whole, tmp_path):
 
 def carried_out(experiment, folder):
     told = []
-    return carry_out(experiment, lab.load_data(experiment), folder, 10**6, lambda *e: told.append(e[1:3])), told
+    return carry_out(experiment, load_data(experiment), folder, 10**6, lambda *e: told.append(e[1:3])), told
 
 
 def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, monkeypatch):
@@ -200,7 +204,7 @@ def test_an_interrupt_within_any_epoch_loses_nothing_before_it(whole, tmp_path, 
         assert interrupts or experiment.name == "diverging"
     left[0] = 10**6
     for experiment in config.experiments:
-        one, two = (carry_out(experiment, lab.load_data(experiment), where) for where in (folder, tmp_path))
+        one, two = (carry_out(experiment, load_data(experiment), where) for where in (folder, tmp_path))
         np.testing.assert_equal(vars(one) | {"seconds": 0}, vars(two) | {"seconds": 0})
 
 
@@ -211,7 +215,7 @@ def test_an_interrupted_experiment_gives_what_was_recorded_so_far(tmp_path):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    result = carry_out(experiment, lab.load_data(experiment), tmp_path, None, on_epoch)
+    result = carry_out(experiment, load_data(experiment), tmp_path, None, on_epoch)
     assert result.interrupted
     assert result.flow["weight_gradient_norm"].shape == (3, 2, 3)
     assert len(result.history[0]["train_loss"]) == 3
@@ -255,10 +259,10 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whol
         return file
 
     left = [0 if fails == "a result" else 5]
-    for module in (files, runs):
+    for module in (files, log):
         monkeypatch.setattr(module, "open", opened, raising=False)
     with pytest.raises(OSError, match="No space left on device") as caught:
-        carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: runs.append_epoch(tmp_path, *e))
+        carry_out(experiment, load_data(experiment), tmp_path, 1, lambda *e: log.append_epoch(tmp_path, *e))
     assert part in caught.value.filename
     assert not Path(caught.value.filename).name.startswith(".")
     monkeypatch.undo()
@@ -266,8 +270,8 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_costs_nothing_kept(whol
     left_there = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "metrics.jsonl"]
     assert [path.parent.name for path in left_there] == ["checkpoints"]  # the last good one, and nothing half-written
     told = []
-    result = carry_out(experiment, lab.load_data(experiment), tmp_path, 1, lambda *e: told.append(e))
-    expected = carry_out(experiment, lab.load_data(experiment), folder)
+    result = carry_out(experiment, load_data(experiment), tmp_path, 1, lambda *e: told.append(e))
+    expected = carry_out(experiment, load_data(experiment), folder)
     np.testing.assert_equal(vars(result) | {"seconds": 0}, vars(expected) | {"seconds": 0})
 
 
@@ -292,12 +296,12 @@ def test_the_second_process_is_refused_and_told_of_the_first(tmp_path):
         before = content(tmp_path / "runs")
         with pytest.raises(FolderInUseError, match=f"process {process.pid} is writing there"):
             RunFolder(tmp_path / "runs" / "c", config)
-        assert unfinished("c", config, tmp_path / "runs") is None
+        assert newest_unfinished("c", config, tmp_path / "runs") is None
         assert content(tmp_path / "runs") == before
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-    assert unfinished("c", config, tmp_path / "runs") == tmp_path / "runs" / "c"
+    assert newest_unfinished("c", config, tmp_path / "runs").path == tmp_path / "runs" / "c"
     do_all(config, tmp_path / "runs" / "c")  # the lock went with the process
     assert {"DONE", "summary.json"} < set(content(tmp_path / "runs" / "c"))
     assert not list((tmp_path / "runs" / "c").glob(".*"))
@@ -306,22 +310,22 @@ def test_the_second_process_is_refused_and_told_of_the_first(tmp_path):
 def test_only_an_unfinished_run_of_the_same_configuration_and_version_is_gone_on_with(tmp_path, monkeypatch):
     config = configured(tmp_path, FEW)
     path = tmp_path / "runs" / "c"
-    assert unfinished("c", config, path.parent) is None
+    assert newest_unfinished("c", config, path.parent) is None
     RunFolder(path, config).__exit__(None, None, None)
     (path.parent / "c-2").mkdir()  # the newest, and nothing in it
-    assert unfinished("c", config, path.parent) is None
+    assert newest_unfinished("c", config, path.parent) is None
     (path.parent / "c-2").rmdir()
-    assert unfinished("c", config, path.parent) == path
+    assert newest_unfinished("c", config, path.parent).path == path
     other = configured(tmp_path, FEW + "data.seed = 1")
-    assert unfinished("c", other, path.parent) is None
+    assert newest_unfinished("c", other, path.parent) is None
     with pytest.raises(FileExistsError, match="the folder is not empty"):
         RunFolder(path, other)
     with monkeypatch.context() as patch:
         patch.setattr("gradlab.__version__", "0.99.1")
-        assert "it was begun by gradlab 0.1, format 3; this is gradlab 0.99" in runs.other_version(path)
-        assert unfinished("c", config, path.parent) is None
+        assert "it was begun by gradlab 0.1, format 3; this is gradlab 0.99" in examine(path).other_version()
+        assert newest_unfinished("c", config, path.parent) is None
     do_all(config, path)
-    assert unfinished("c", config, path.parent) is None
+    assert newest_unfinished("c", config, path.parent) is None
     with pytest.raises(FileExistsError, match="the folder is not empty"):
         RunFolder(path, config)
 
@@ -337,10 +341,10 @@ def test_a_folder_abandoned_before_anything_was_in_it_can_be_used(tmp_path):
 
 def test_more_networks_than_a_file_holds_are_refused_before_any_is_trained(tmp_path, monkeypatch):
     config = configured(tmp_path, FEW + "network.batch_norm = true\nnetwork.depth = 3")
-    arrays = len(carry_out(config.experiments[0], lab.load_data(config.experiments[0]), tmp_path).tensors) + 2
-    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays)
+    arrays = len(carry_out(config.experiments[0], load_data(config.experiments[0]), tmp_path).tensors) + 2
+    monkeypatch.setattr("gradlab.lab.models.MAX_ARRAYS", arrays)
     RunFolder(tmp_path / "fits", config).__exit__(None, None, None)
-    monkeypatch.setattr("gradlab.lab.models.MOST_ARRAYS", arrays - 1)
+    monkeypatch.setattr("gradlab.lab.models.MAX_ARRAYS", arrays - 1)
     with pytest.raises(StoreError, match=f"it would hold {arrays} arrays"):
         RunFolder(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
@@ -369,7 +373,7 @@ def test_an_experiment_is_named_by_all_that_its_numbers_depend_on(tmp_path):
 
 def test_a_resolved_configuration_is_the_same_experiments(tmp_path):
     config = configured(tmp_path)
-    (tmp_path / "config.toml").write_bytes(runs._as_toml(config))
+    (tmp_path / "config.toml").write_bytes(config.as_toml())
     again = settle(load_config(tmp_path / "config.toml"))[0]
     assert again == config
     assert [key_of(e) for e in again.experiments] == [key_of(e) for e in config.experiments]
@@ -385,9 +389,9 @@ def test_work_in_another_process_gives_the_same_result(tmp_path, monkeypatch):
     assert name == f"{key}.safetensors"
     there = load_result(tmp_path / "results" / name, key, experiment)
     (tmp_path / "here").mkdir()
-    here = carry_out(experiment, lab.load_data(experiment), tmp_path / "here")
+    here = carry_out(experiment, load_data(experiment), tmp_path / "here")
     np.testing.assert_equal(vars(there) | {"seconds": 0}, vars(here) | {"seconds": 0})
-    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(runs._line(*epoch) for epoch in runs._epochs(here))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(log.line_of(*epoch) for epoch in log.epochs_of(here))
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -398,20 +402,20 @@ def test_a_result_under_another_name_is_refused(whole, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / f"{key_of(two)}.safetensors").write_bytes(path.read_bytes())
     with pytest.raises(StoreError, match="it is of another experiment"):
-        carry_out(two, lab.load_data(two), tmp_path)
+        carry_out(two, load_data(two), tmp_path)
 
 
 def test_checkpoints_come_every_so_many_epochs_or_seconds(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(kept, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
+    monkeypatch.setattr(checkpoints, "save", lambda path, kind, about, arrays: saved.append(about["under_way"][0] - 1))
     (experiment,) = configured(tmp_path, FEW.replace("epochs = 4", "epochs = 7")).experiments
-    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k", 3))
+    run_experiment(experiment, load_data(experiment), checkpointer=CheckpointFile(tmp_path / "c" / "x", "k", 3))
     assert saved == [3, 6, 3, 6]  # of the first two seeds, then of the third; the last epoch is followed by the result
     clock, saved[:] = iter(range(0, 10**6, 4)), []
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    lab.run(experiment, lab.load_data(experiment), keeper=Checkpoint(tmp_path / "c" / "x", "k"))
+    run_experiment(experiment, load_data(experiment), checkpointer=CheckpointFile(tmp_path / "c" / "x", "k"))
     assert saved == [3, 6, 3, 6] or saved == [3, 1, 4]
-    assert kept.SECONDS < 30.0
+    assert checkpoints.SECONDS < 30.0
 
 
 def test_the_log_has_null_and_a_word_where_training_diverged(whole):
@@ -445,11 +449,11 @@ def test_a_run_whose_data_have_changed_is_not_mixed_with_what_was_kept(tmp_path)
     config = configured(tmp_path, text)
     with RunFolder(tmp_path / "run", config):
         [e] = config.experiments
-        carry_out(e, lab.load_data(e), tmp_path / "run")
+        carry_out(e, load_data(e), tmp_path / "run")
     (tmp_path / "t.csv").write_text("u,v,kind\n" + rows + "0.5,0.5,a\n", encoding="utf-8")
     with pytest.raises(FileExistsError, match=r"results/\w+\.safetensors is of another experiment: the data or"):
         RunFolder(tmp_path / "run", config)
-    assert unfinished("run", config, tmp_path) is None
+    assert newest_unfinished("run", config, tmp_path) is None
 
 
 def test_what_somebody_else_puts_beside_the_checkpoints_keeps_no_run_from_its_end(tmp_path):
@@ -519,11 +523,15 @@ class TestEngines:
         (folder / "c.toml").write_text(self.AUTO)
         return load_config(folder / "c.toml")
 
+    def opened(self, folder):
+        config, _ = examine(folder / "run").settled(self.auto(folder))
+        return RunFolder(folder / "run", config)
+
     def begun_by(self, folder, engine):
         """Begin a run as if "auto" had been this engine then."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gradlab.lab.engines.why_not", lambda *_: "" if engine == "compiled" else "no")
-            with RunFolder(folder / "run", self.auto(folder)) as run:
+            with self.opened(folder) as run:
                 assert engines_of(run.config) == {"a": engine, "b": "plain"}
 
     @pytest.mark.skipif(not compiled.is_installed(), reason="no Numba")
@@ -548,8 +556,8 @@ class TestEngines:
     def test_a_run_goes_on_with_the_engine_that_it_was_begun_with(self, tmp_path, monkeypatch, engine):
         monkeypatch.setattr(compiled, "is_installed", lambda: True)
         self.begun_by(tmp_path, engine)
-        monkeypatch.setattr(runs, "settle", lambda _: pytest.fail("it was settled"))
-        with RunFolder(tmp_path / "run", self.auto(tmp_path)) as run:
+        monkeypatch.setattr("gradlab.lab.examine.settle", lambda _: pytest.fail("it was settled"))
+        with self.opened(tmp_path) as run:
             assert run.begun
             assert engines_of(run.config) == {"a": engine, "b": "plain"}
 
@@ -560,7 +568,7 @@ class TestEngines:
         before = content(tmp_path)
         monkeypatch.setattr(compiled, "is_installed", lambda: False)
         with pytest.raises(EngineError, match=r'begun with .compiled., .*pip install "gradlab\[fast\]"'):
-            RunFolder(tmp_path / "run", self.auto(tmp_path))
+            self.opened(tmp_path)
         assert content(tmp_path) == before
 
     @pytest.mark.parametrize(
@@ -580,7 +588,7 @@ class TestEngines:
         file = tmp_path / "run" / "environment.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"engine": engine}))
         with pytest.raises(StoreError, match=r"environment\.json: .*(engine of each experiment|cannot be the engine)"):
-            RunFolder(tmp_path / "run", self.auto(tmp_path))
+            self.opened(tmp_path)
 
     def test_what_is_kept_is_named_by_the_engine(self, tmp_path):
         [open_] = load_config(tmp_path / "c.toml").experiments if configured(tmp_path, FEW, "auto") else []
