@@ -71,7 +71,7 @@ EXCEPT = {
 }  # but here
 NEEDED = {  # by the parts that need little: at the head of a module, and inside its functions
     "gradlab.nn": ({"numpy"}, {"numpy", "scipy"}),
-    "gradlab.training": ({"numpy", "numba"}, {"numpy", "numba", "threadpoolctl"}),
+    "gradlab.training": ({"numpy", "numba"}, {"filelock", "numpy", "numba", "threadpoolctl"}),
     "gradlab.check": ({"numpy"}, {"numpy"}),
     "gradlab.flow": ({"numpy", "scipy"}, {"numpy", "scipy"}),
 }

@@ -1,7 +1,7 @@
-"""An activation applies a nonlinear function φ to each number; its derivative φ' stands next to it.
+"""An activation applies a function φ to each number; its derivative φ' stands next to it.
 
-``derivative`` is written in whichever of x and y = φ(x) gives it best; ``backward`` multiplies dL/dy by it. Every
-formula holds on the whole line, in float32 and in float64: nothing overflows, and no value of φ is clipped.
+Without one, layer upon layer would be a single layer: a product of matrices is a matrix. The derivative is written in
+whichever of x and y = φ(x) gives it best. No formula overflows, however large x is, in float32 and in float64.
 """
 
 from collections.abc import Callable
@@ -15,30 +15,23 @@ from gradlab.nn.layers import Layer
 class Activation(Layer):
     """A layer without parameters that acts on each number alone, y = φ(x), so y is shaped like x.
 
-    An activation of your own needs `forward`, and one of `derivative` and `backward`.
+    An activation of your own needs `forward` and `derivative` (or, in place of the latter, a `backward`).
     """
 
     weight_init: ClassVar[str] = "glorot_uniform"  # what `mlp` draws the weights in front of it from
-    reusable = True  # it has nothing of its own
-
-    def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute φ'(x), shaped like x; y is φ(x)."""
-        return self.backward(np.ones_like(y), x, y)
+    reusable = True  # it may stand in several places of a network: it has nothing of its own
 
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute dL/dx = dL/dy·φ'(x), entry by entry: each number has an effect on its own result alone."""
+        """Compute dL/dx = dL/dy·φ'(x), entry by entry: x_i changes y_i alone, so the chain rule's sum has one term."""
         return dy * self.derivative(x, y)
+
+    def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Compute φ'(x), shaped like x; y is φ(x). Without a formula, it is what `backward` makes of dL/dy = 1."""
+        return self.backward(np.ones_like(y), x, y)
 
     def __init_subclass__(cls) -> None:
         if cls.derivative is Activation.derivative and cls.backward is Activation.backward:
             raise TypeError(f"{cls.__name__}: an activation needs `derivative` or `backward`")
-
-    def settings(self) -> dict[str, float]:
-        """Return the numbers that this activation was made with, but not what a network sets."""
-        return {name: v for name, v in vars(self).items() if isinstance(v, int | float) and not hasattr(Layer, name)}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={v:g}' for name, v in self.settings().items())})"
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,8 +1,13 @@
 """A layer carries samples forward and gradients backward; Dense is the one that learns.
 
-A row of an array is a sample: x is (n, d), n samples of d features. (Replicas of a network, trained side by side, stand
-in front: ``(R, n, d)``. So a layer addresses samples as ``axis=-2``, features as ``axis=-1``, and transposes with
-``.mT``.) In code, dy stands for dL/dy, the derivative of the loss by each entry of y.
+Training lowers one number, the loss L. For an array y, dL/dy says of each entry how fast L grows with it; in code it is
+``dy``. Backpropagation is the chain rule, one layer at a time: an entry of x acts on L through every entry of y that it
+changes, so dL/dx_j = Σ_k dL/dy_k·∂y_k/∂x_j. A layer y = f(x) that is given dL/dy can thus work out dL/dx, which is the
+dL/dy of the layer before it, and on the way the gradients of its own parameters.
+
+A row of an array is a sample: x is (n, d), n samples of d features, and ``x.mT`` its transpose. (Several networks may
+be trained side by side, as replicas, whose axis stands in front: (R, n, d). So axes are counted from the end: samples
+are ``axis=-2``, features ``axis=-1``.)
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ from gradlab.nn.wiring import Part, stand_alone
 class Layer(Part, ABC):
     """The contract: `forward` gives y from x, `backward` gives dL/dx from dL/dy.
 
-    A layer of your own needs these two, and `parameter_shapes` and `initialize` if it learns: the entry ``"W"`` of the
-    first becomes ``self.W``, and its gradient ``self.dW``, both of them views of the network's flat vectors.
+    A layer of your own needs these two. If it learns, it also names its parameters in `parameter_shapes`: for an entry
+    ``"W"`` it is given the arrays ``self.W`` and ``self.dW``, dL/dW, and `initialize` fills the first.
     """
 
     @abstractmethod
@@ -59,19 +64,6 @@ class Dense(Layer):
     dW: np.ndarray
     db: np.ndarray
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        weight_init: str | Initializer = "glorot_uniform",
-        bias_init: str | Initializer = "zeros",
-        gain: float = 1.0,
-    ):
-        self.n_in, self.n_out = check_int("Dense: n_in", n_in), check_int("Dense: n_out", n_out)
-        self.weight_init, self.bias_init = get_initializer(weight_init), get_initializer(bias_init, "bias_init")
-        self.gain = check_float("Dense: gain", gain, 0.0, above=True)
-        stand_alone(self)
-
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Compute y = xW + b; the row b is added to every sample."""
         return x @ self.W + self.b
@@ -93,6 +85,19 @@ class Dense(Layer):
     def initialize(self, rng: np.random.Generator) -> None:
         self.W[...] = self.weight_init(rng, (self.n_in, self.n_out), self.gain)
         self.b[...] = self.bias_init(rng, (1, self.n_out), 1.0)
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        weight_init: str | Initializer = "glorot_uniform",
+        bias_init: str | Initializer = "zeros",
+        gain: float = 1.0,
+    ):
+        self.n_in, self.n_out = check_int("Dense: n_in", n_in), check_int("Dense: n_out", n_out)
+        self.weight_init, self.bias_init = get_initializer(weight_init), get_initializer(bias_init, "bias_init")
+        self.gain = check_float("Dense: gain", gain, 0.0, above=True)
+        stand_alone(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_in}, {self.n_out})"

@@ -1,8 +1,8 @@
-"""A loss says how wrong the logits are, and which way to move them.
+"""A loss says how wrong the network's outputs are; its gradient is where backpropagation begins.
 
-Logits are what the last layer gives, before any squashing: fusing the squashing with the loss keeps both accurate where
-one after the other would overflow or round to zero. All losses are means over the samples, so the size of the gradient
-does not grow with that of the batch.
+The outputs are logits z, what the last layer gives, before any squashing into probabilities. The squashing is part of
+the loss, because both together are simpler, and more accurate, than one after the other. The loss of some samples is
+the mean of theirs, so gradients do not grow with their number.
 """
 
 import math
@@ -16,7 +16,7 @@ from gradlab.nn.checks import not_one_of
 
 
 class Loss:
-    """The contract: `value`, the mean loss of some samples, and `gradient`, its derivative dL/dlogits.
+    """The contract: `value`, the mean loss L of some samples, and `gradient`, dL/dlogits.
 
     A loss of your own needs the loss of each sample, `sample_losses`, and its derivative, `sample_gradients`; or a
     `value` and a `gradient` of its own.
@@ -33,11 +33,7 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} needs `sample_gradients`, or a `gradient` of its own")
 
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute the mean L = 1/n · Σ_i l_i, a number (...) per replica; with weights Σ_i w_i·l_i / Σ_i w_i.
-
-        Logits are (..., n, k); targets (..., n, k), or (n, k) for all replicas; weights (n,), (n, 1), or with the
-        replicas in front. If all weigh 0, L is 0. Raises ValueError, naming both shapes, if two do not agree.
-        """
+        """Compute the mean L = 1/n · Σ_i l_i, a number (...) per replica; with `weights` see `shares`."""
         check_targets(logits, targets)
         losses = self.sample_losses(logits, targets)
         if weights is None:
@@ -45,59 +41,19 @@ class Loss:
         return np.sum(shares(weights, logits)[..., 0] * losses, axis=-1)
 
     def gradient(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute dL/dlogits (..., n, k): each sample's gradient times 1/n; with weights times w_i / Σ_i w_i."""
+        """Compute dL/dlogits (..., n, k): the gradient of each sample, times 1/n."""
         check_targets(logits, targets)
         gradients = self.sample_gradients(logits, targets)
-        return gradients / logits.shape[-2] if weights is None else gradients * shares(weights, logits)
+        return gradients / logits.shape[-2] if weights is None else shares(weights, logits) * gradients
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-class BinaryCrossEntropy(Loss):
-    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), for targets t in [0, 1]: the sigmoid is part of the loss."""
-
-    target_range = (0.0, 1.0)
-
-    def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute max(z, 0) − z·t + log(1 + e^(−abs(z))), exact for any z."""
-        smooth = np.log1p(np.exp(-np.abs(logits)))
-        return np.sum(np.maximum(logits, 0.0) - logits * targets + smooth, axis=-1)
-
-    def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute −t·(1 − σ(z)) + (1 − t)·σ(z) = σ(z) − t.
-
-        The slope of log σ is σ'/σ = 1 − σ, that of log(1 − σ) is −σ: σ' cancels, and a wrong output never stalls.
-        """
-        return sigmoid(logits) - targets
-
-
-class SoftmaxCrossEntropy(Loss):
-    """−Σ_k t_k·log softmax(z)_k, for one-hot or probability targets; the softmax is part of the loss."""
-
-    target_range = (0.0, 1.0)
-
-    def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), the largest logit subtracted first.
-
-        The sum is then 1, from that logit, and a rest: log(1 + rest) keeps a rest too small to change the 1.
-        """
-        largest = np.argmax(logits, axis=-1, keepdims=True)
-        z = logits - np.take_along_axis(logits, largest, axis=-1)
-        e = np.exp(z)
-        np.put_along_axis(e, largest, 0.0, axis=-1)
-        log_sum = np.log1p(np.sum(e, axis=-1, keepdims=True))
-        return np.sum(targets * (log_sum - z), axis=-1)
-
-    def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute softmax(z)_k·Σ_j t_j − t_k: log Σ_j e^(z_j) has the slope softmax(z)_k, and belongs to every t_j."""
-        return softmax(logits) * np.sum(targets, axis=-1, keepdims=True) - targets
-
-
 class SquaredError(Loss):
     """½·Σ_k (a_k − t_k)², where a is the logits themselves, or (on="sigmoid") σ of them.
 
-    The slope of the second keeps the factor σ', and learning stalls where the output is saturated.
+    The gradient of the second keeps the factor σ', and learning stalls where the output is saturated.
     """
 
     def __init__(self, on: str = "identity"):
@@ -120,14 +76,60 @@ class SquaredError(Loss):
         return f"SquaredError(on={self.on!r})"
 
 
+class BinaryCrossEntropy(Loss):
+    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), for targets t in [0, 1]: the sigmoid is part of the loss."""
+
+    target_range = (0.0, 1.0)
+
+    def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Compute max(z, 0) − z·t + log(1 + e^(−abs(z))), which overflows for no z."""
+        smooth = np.log1p(np.exp(-np.abs(logits)))
+        return np.sum(np.maximum(logits, 0.0) - logits * targets + smooth, axis=-1)
+
+    def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Compute −t·(1 − σ(z)) + (1 − t)·σ(z) = σ(z) − t.
+
+        The derivative of log σ is σ'/σ = 1 − σ, that of log(1 − σ) is −σ: σ' cancels, and a wrong output never stalls.
+        """
+        return sigmoid(logits) - targets
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Compute e^(z_k) / Σ_j e^(z_j); the largest logit is subtracted first: e^(−largest) cancels."""
     e = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
+class SoftmaxCrossEntropy(Loss):
+    """−Σ_k t_k·log softmax(z)_k, for one-hot or probability targets; the softmax is part of the loss."""
+
+    target_range = (0.0, 1.0)
+
+    def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), where the largest logit is subtracted from all first.
+
+        Its own term of the inner sum is then e^0 = 1. log(1 + rest) keeps a rest of the sum too small to change the 1.
+        """
+        place = np.argmax(logits, axis=-1, keepdims=True)
+        z = logits - np.take_along_axis(logits, place, axis=-1)
+        rest = np.exp(z)
+        np.put_along_axis(rest, place, 0.0, axis=-1)
+        log_sum = np.log1p(np.sum(rest, axis=-1, keepdims=True))
+        return np.sum(targets * (log_sum - z), axis=-1)
+
+    def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Compute softmax(z)_k·Σ_j t_j − t_k, where Σ_j t_j is 1 for probabilities.
+
+        The derivative of log Σ_j e^(z_j) by z_k is e^(z_k)/Σ_j e^(z_j) = softmax(z)_k; it stands with every t_j.
+        """
+        return softmax(logits) * np.sum(targets, axis=-1, keepdims=True) - targets
+
+
 def shares(weights: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Compute each sample's share in the mean, w_i / Σ_i w_i, as (..., n, 1); 0 if all weigh 0."""
+    """Compute each sample's share in a weighted mean, w_i / Σ_i w_i in place of 1/n, as (..., n, 1).
+
+    Weights are (n,), (n, 1), or with the replicas in front; if all are 0, so is every share.
+    """
     w = column_of_weights(weights, logits)
     total = np.sum(w, axis=-2, keepdims=True)
     return w / np.where(total > 0.0, total, 1.0).astype(w.dtype)

@@ -1,5 +1,13 @@
-"""A network is layers in a row over one flat vector of parameters: a tape of activations going forward, a list of
-deltas coming back."""
+"""A network is layers in a row: a tape of their outputs going forward, a list of deltas coming back.
+
+`forward` and `backward` are all that there is to it; one step of training is then
+
+    tape = network.forward(x, training=True)
+    network.backward(loss.gradient(tape[-1], targets), tape)
+    network.params -= learning_rate * network.grads
+
+The class `Network` keeps all parameters in one flat vector, and their gradients in another, for that last line.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +27,7 @@ ROWS_AT_ONCE = 256  # samples per pass when nothing is learned from it: the tape
 
 
 def forward(layers: Sequence[Layer], x: np.ndarray) -> list[np.ndarray]:
-    """Run samples through the layers; return the tape [x0, x1, … xL].
-
-    This and `backward` are all of backpropagation.
-    """
+    """Run samples through N layers; return the tape [x0, x1, … xN], x0 being the samples and xN the logits."""
     tape = [x]
     for layer in layers:
         tape.append(layer.forward(tape[-1]))
@@ -30,19 +35,19 @@ def forward(layers: Sequence[Layer], x: np.ndarray) -> list[np.ndarray]:
 
 
 def backward(layers: Sequence[Layer], dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Carry dL/dxL back through the layers; return the deltas [dL/dx0, … dL/dxL].
+    """Carry dL/dxN back through the layers; return the deltas [dL/dx0, … dL/dxN].
 
-    For each layer, y = f(x), the chain rule gives dL/dx from dL/dy. The layer is told the x that it saw and the y that
-    it gave, which the tape has kept, and writes the gradients of its parameters on the way.
+    Layer i made x_(i+1) of x_i, both on the tape, and makes dL/dx_i of dL/dx_(i+1); the gradients of its parameters it
+    writes on the way.
     """
     deltas = [dlogits]
     for i in reversed(range(len(layers))):
-        deltas.insert(0, layers[i].backward(deltas[0], tape[i], tape[i + 1]))
-    return deltas
+        deltas.append(layers[i].backward(deltas[-1], tape[i], tape[i + 1]))
+    return deltas[::-1]
 
 
 class Tape(list[np.ndarray]):
-    """The activations of one pass, [x0, x1, … xL], and whether the pass trained or predicted."""
+    """The arrays of one pass, [x0, x1, … xN], and whether the pass trained or predicted."""
 
     training = False
 
@@ -108,7 +113,7 @@ class Network:
     def forward(self, x: np.ndarray, training: bool = False) -> Tape:
         """Run samples x (n, d) or (..., n, d), the same for all replicas or one set each, through every layer.
 
-        Returns the tape [x0, x1, … xL]; xL are the logits. Layers that tell the two apart (dropout, batch
+        Returns the tape [x0, x1, … xN]; xN are the logits. Layers that tell the two apart (dropout, batch
         normalisation) train or predict. Raises ValueError if x has other axes, or other features than the first layer
         takes.
         """
@@ -120,7 +125,7 @@ class Network:
     def backward(self, dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Carry dL/dlogits (..., n, k) back through every layer, along a tape from `forward`, and fill `grads`.
 
-        Returns the deltas [dL/dx0, dL/dx1, … dL/dxL], shaped like the tape. Raises ValueError, naming both shapes, if
+        Returns the deltas [dL/dx0, dL/dx1, … dL/dxN], shaped like the tape. Raises ValueError, naming both shapes, if
         dlogits are not shaped like the logits.
         """
         if dlogits.shape != tape[-1].shape:
@@ -138,7 +143,7 @@ class Network:
         return np.concatenate([self.forward(x[..., i : i + ROWS_AT_ONCE, :])[-1] for i in starts], axis=-2)
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Compute probabilities (..., n, k): σ(logit), that of class 1, for one output; the softmax for several."""
+        """Compute probabilities (..., n, k): σ, that of class 1, for one output; the softmax for several classes."""
         logits = self.decision_function(x)
         return sigmoid(logits) if logits.shape[-1] == 1 else softmax(logits)
 

@@ -47,8 +47,12 @@ class Part:
         else:
             super().__setattr__(name, value)
 
+    def settings(self) -> dict[str, float]:
+        """Return the numbers that this layer was made with, but not what a network sets."""
+        return {name: v for name, v in vars(self).items() if isinstance(v, int | float) and not hasattr(Part, name)}
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({', '.join(f'{name}={v:g}' for name, v in self.settings().items())})"
 
 
 P = TypeVar("P", bound=Part)

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from gradlab.nn import Network, mlp
@@ -104,3 +105,20 @@ def test_small_work_imports_no_numba():
     script += "import sys; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["2", "False"]
+
+
+def test_one_process_at_a_time_compiles(monkeypatch):
+    from filelock import FileLock, Timeout
+
+    seen = []
+
+    def compile_while_another_tries(interpreter, dtype):
+        with pytest.raises(Timeout), FileLock(cache.folder() / cache.LOCK, timeout=0):
+            pass
+        seen.append(dtype)
+
+    monkeypatch.setattr(cache, "_compile", compile_while_another_tries)
+    cache.load.__wrapped__(np.dtype(np.float32))
+    assert seen == [np.float32]
+    with FileLock(cache.folder() / cache.LOCK, timeout=60):  # it is free again, or another test has it for a moment
+        pass

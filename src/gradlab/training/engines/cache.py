@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 SECONDS = 20  # that a compilation takes, as it is announced
+LOCK = "interpreter.lock"  # of the one process that reads or writes the cache
 
 
 class NoCacheError(OSError):
@@ -60,9 +61,12 @@ def _is_writable(path: Path) -> bool:
 def load(dtype: np.dtype) -> Any:
     """Return the module `interpreter`, compiled for a float width; a line on standard error says if it was not yet."""
     interpreter = _imported()
+    from filelock import FileLock
     from numba.core import event
 
-    with event.install_listener("numba:compile", _announcer(dtype)):  # it hears nothing if the cache has the code
+    # Numba numbers its files by those that it sees: of two processes that compile two widths at once, each could find
+    # the other's code under its own width. The listener hears nothing if the cache has the code.
+    with FileLock(folder() / LOCK), event.install_listener("numba:compile", _announcer(dtype)):
         _compile(interpreter, dtype)
     return interpreter
 

@@ -46,7 +46,7 @@ LAYERS: dict[type, Kernel] = {
     Dense: Kernel("8b77d1f76fee3443", lambda layer: ("dense",)),
     remedies.BatchNorm: Kernel("b198c4ebd9247c43", lambda layer: ("batch_norm", layer.momentum, layer.epsilon)),
     remedies.Dropout: Kernel("46266eef0516dabb", lambda layer: ("dropout", layer.rate)),
-    remedies.Residual: Kernel("901bffd2bd72266a", lambda layer: ("residual",)),
+    remedies.Residual: Kernel("c1f6b01c76f98e88", lambda layer: ("residual",)),
     activations.Sigmoid: Kernel("390217d6f807108f", lambda layer: ("sigmoid",)),
     relatives.CentredSigmoid: Kernel("627ff37052a56695", lambda layer: ("centred_sigmoid",)),
     activations.Tanh: Kernel("aead205167c86deb", lambda layer: ("tanh",)),
@@ -61,10 +61,10 @@ LAYERS: dict[type, Kernel] = {
     activations.Identity: Kernel("cc77e13fea8fa7e8", lambda layer: ("identity",)),
 }
 LOSSES: dict[type, Kernel] = {
-    losses.BinaryCrossEntropy: Kernel("6fdd8677c1fd18fb", lambda loss: ("binary_cross_entropy",)),
-    losses.SoftmaxCrossEntropy: Kernel("45e28b78c3f0265c", lambda loss: ("softmax_cross_entropy",)),
+    losses.BinaryCrossEntropy: Kernel("cd419621dbb5a1a6", lambda loss: ("binary_cross_entropy",)),
+    losses.SoftmaxCrossEntropy: Kernel("e0d827d592ece6e9", lambda loss: ("softmax_cross_entropy",)),
     losses.SquaredError: Kernel(
-        "e2a8308bac808b7d", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
+        "26451f45d8d9927e", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
     ),
 }
 OPTIMIZERS: dict[type, Kernel] = {
@@ -76,7 +76,7 @@ OPTIMIZERS: dict[type, Kernel] = {
     ),
 }
 AROUND: dict[type, Kernel] = {  # what calls them
-    Network: Kernel("f9a60e3033b9261b", lambda network: ()),
+    Network: Kernel("1485e0dae0daede8", lambda network: ()),
     Penalties: Kernel("b0d590fb39c45ceb", lambda penalties: ()),
     Streams: Kernel("446f55480241aade", lambda streams: ()),
 }
