@@ -259,7 +259,7 @@ def _steps(
             kept,
         )
 
-    with task.running(), engine:
+    with task.running():
         for number in range(done, epochs):
             epoch = rows.epoch(number)
             for first, last in _hand_overs(epoch, stride):

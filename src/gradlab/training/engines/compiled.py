@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -220,7 +220,7 @@ class Buffers:
 
 
 class Threads:
-    """A pool on which replicas are computed side by side, so that a key pressed here stops what runs there.
+    """Computes replicas side by side, so that a key pressed here stops what runs there.
 
     Parameters
     ----------
@@ -230,8 +230,6 @@ class Threads:
 
     def __init__(self, most: int | None):
         self._most = most or default_threads()
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = 0
         self.stop = np.zeros(1, np.uint8)  # set to end all that runs
 
     def run(self, work: Callable[[int], Any], count: int, size: float) -> list[Any]:
@@ -242,11 +240,8 @@ class Threads:
         """
         if (count == 1 or self._most == 1) and count * size <= SHORT:
             return [work(i) for i in range(count)]
-        from concurrent.futures import ThreadPoolExecutor, wait
+        from concurrent.futures import wait
 
-        if self._pool is None or self._process != os.getpid():  # a fork has the pool, but not its threads
-            self._pool = ThreadPoolExecutor(min(self._most, count), "gradlab")
-            self._process = os.getpid()
         results: list[Any] = [None] * count
         left = iter(range(count))  # the next piece for whichever thread is free
 
@@ -254,7 +249,8 @@ class Threads:
             for i in left:
                 results[i] = work(i)
 
-        futures = [self._pool.submit(take_pieces) for _ in range(min(self._most, count))]
+        pool = thread_pool(self._most, os.getpid())
+        futures = [pool.submit(take_pieces) for _ in range(min(self._most, count))]
         try:
             for future in futures:
                 future.result()
@@ -269,11 +265,16 @@ class Threads:
         finally:
             self.stop[0] = 0
 
-    def close(self) -> None:
-        """Let the threads end."""
-        if self._pool is not None and self._process == os.getpid():
-            self._pool.shutdown()
-        self._pool = None
+
+@lru_cache
+def thread_pool(size: int, process: int) -> ThreadPoolExecutor:
+    """Return the pool of a process, kept: a new thread may begin on the core of another one, and stay there a while.
+
+    A process that is forked has its parent's pool, but not its threads: it gets one of its own.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(size, "gradlab")
 
 
 @contextmanager
@@ -449,12 +450,6 @@ class CompiledEngine:
         index, last_loss = task.index(epoch, batch), task.loss_before(epoch, batch)
         raise_if_diverged(task.network, self.tape, self.deltas, epoch.number, index, last_loss, among)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.close()
-
 
 class _Undo:
     """Remembers what steps change, and puts it back."""
@@ -510,9 +505,6 @@ def predict(network: Network, x: np.ndarray, threads: int | None) -> np.ndarray:
             program.table, program.settings, samples[r], logits[r], rows, tape, scratch, params[r], state[r], pool.stop
         )
 
-    try:
-        with one_blas_thread():
-            pool.run(work, n, params.shape[-1] * x.shape[-2])
-    finally:
-        pool.close()
+    with one_blas_thread():
+        pool.run(work, n, params.shape[-1] * x.shape[-2])
     return logits.reshape(*network.replicas, *logits.shape[-2:])

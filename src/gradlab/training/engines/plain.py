@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 
@@ -60,9 +59,3 @@ class PlainEngine:
         """Raise DivergenceError if a number of the step is not finite."""
         last_loss, index = self._task.loss_before(epoch, batch), self._task.index(epoch, batch)
         raise_if_diverged(self._task.network, self.tape, self.deltas, epoch.number, index, last_loss)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return

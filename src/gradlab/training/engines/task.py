@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -115,9 +115,3 @@ class Engine(Protocol):
 
     def run(self, epoch: Epoch, first: int, last: int) -> None:
         """Take the steps of the batches `first`, … `last` − 1 of an epoch, and record what is asked for."""
-
-    def __enter__(self) -> Self:
-        """Begin a training."""
-
-    def __exit__(self, *_: object) -> None:
-        """End it, whatever ended it."""
