@@ -391,9 +391,13 @@ def check_same_results(results: Results, job: MainJob, given: dict[str, dict[str
 
 
 def launch(*arguments: str) -> tuple[float, int]:
-    """Run Python in a process of its own; return its seconds of wall time and its peak memory, 0 if not known."""
+    """Run Python in a process of its own; return its seconds of wall time and its peak memory, 0 if not known.
+
+    It may keep the bytecode of what it imports, as an installed package does.
+    """
     command = [sys.executable, "-S", "-c", LAUNCH, sys.executable, *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
     seconds, most = done.stdout.split()
     return float(seconds), int(most)
 
