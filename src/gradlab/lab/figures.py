@@ -22,6 +22,7 @@ from gradlab.nn.activations import Sigmoid
 
 CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 and of class 1
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#F6B26B", "#F7F7F7", "#A79BD0"])
+LAYER = "layer (1: next to the input; last: the logits)"
 MAX_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
 MAX_VARIANTS = 12  # of more variants only the first are shown
 MAX_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
@@ -172,7 +173,7 @@ def gradient_by_layer(run: Run) -> Figure | None:
             deepest = max(deepest, len(first))
         ax.set_xticks(range(1, deepest + 1, 1 + deepest // 12))
         ax.set_yscale("log")
-        ax.set_xlabel("layer (1 = next to the input)")
+        ax.set_xlabel(LAYER)
         ax.set_title(short(point))
         if zero:
             whose = f": {', '.join(zero)}" if len(zero) < len(ends) else ""
@@ -199,7 +200,7 @@ def gradient_over_time(run: Run) -> Figure | None:
     most, least = np.nanmax(norms), np.nanmin(norms)
     scale = LogNorm(max(least, 1e-30 * most), most)
     by_epoch = all(len(table["step"]) <= table["epoch"][-1] + 2 for table in tables.values())  # with the first step
-    labels = "epoch (0: the first step)" if by_epoch else "step", "layer (1 = next to the input)"
+    labels = "epoch (0: the first step)" if by_epoch else "step", LAYER
     figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
         times = tables[name]["step"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradlab.flow.doctor.patient import Patient, Trial
-from gradlab.flow.doctor.signs import IMBALANCED, KINDS, LOOKS, Sign
+from gradlab.flow.doctor.signs import IMBALANCED, KINDS, LOOKS, SOLVED, Sign
 from gradlab.flow.doctor.treatments import Treatment, as_flags, as_override, as_python, treated
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
@@ -156,27 +156,37 @@ def diagnose(
 
 
 def _next_finding(patient: Patient, known: set[str]) -> tuple[Finding, Patient, bool] | None:
-    """Return the first sign with its treatment, the patient after it, and whether nothing more can be asked."""
+    """Return the first sign with its treatment, the patient after it, and whether nothing more can be asked.
+
+    That is the first that is certain, or whose treatment helps. One that is neither comes after those behind it whose
+    treatments help, and before all others.
+    """
+    first: tuple[Finding, Patient, bool] | None = None
     for look in LOOKS:
         for sign in look(patient):
             if sign.kind in known:  # its treatment has not removed it; nothing new is learned from it
                 continue
+            if first is not None and sign.is_last:
+                break
             advice, treatment, after = _prescribe(patient, sign)
             if not sign.is_certain and _is_harmless(patient, after):
                 continue
-            if after is None:
-                return Finding(sign.kind, sign.text, advice, evidence=sign.evidence), patient, True
-            finding = Finding(
-                sign.kind,
-                sign.text,
-                advice,
-                as_override(treatment),
-                as_python(after, treatment),
-                f"tried here: {_compared(patient, patient.trial, after.trial)}",
-                sign.evidence,
-            )
-            return finding, after, sign.is_final
-    return None
+            found = _found(patient, sign, advice, treatment, after)
+            if (sign.is_certain and first is None) or (after is not None and after.trial.is_better_than(patient.trial)):
+                return found
+            first = first or found
+    return first
+
+
+def _found(
+    patient: Patient, sign: Sign, advice: str, treatment: Treatment, after: Patient | None
+) -> tuple[Finding, Patient, bool]:
+    """Write a sign and what was tried against it as a finding."""
+    if after is None:
+        return Finding(sign.kind, sign.text, advice, evidence=sign.evidence), patient, True
+    tried = f"tried here: {_compared(patient, patient.trial, after.trial)}"
+    override, python = as_override(treatment), as_python(after, treatment)
+    return Finding(sign.kind, sign.text, advice, override, python, tried, sign.evidence), after, sign.is_final
 
 
 def _prescribe(patient: Patient, sign: Sign) -> tuple[str, Treatment, Patient | None]:
@@ -196,10 +206,10 @@ def _prescribe(patient: Patient, sign: Sign) -> tuple[str, Treatment, Patient | 
 
 
 def _is_harmless(patient: Patient, after: Patient | None) -> bool:
-    """Tell whether a sign is none: much is learned as it is, and the treatment gains nothing."""
+    """Tell whether a sign is none: all is learned as it is, or much, and the treatment gains nothing."""
     now = patient.trial
     well = now.left < 0.5 and now.accuracy > patient.reference.accuracy - 0.05
-    return well and (after is None or not after.trial.is_better_than(now))
+    return well and (now.left < SOLVED or after is None or not after.trial.is_better_than(now))
 
 
 def _compared(patient: Patient, before: Trial, after: Trial) -> str:

@@ -79,6 +79,8 @@ class Sign:
         Whether it is wrong even where training does not show it.
     is_final : bool
         Whether nothing else can be asked as long as it is there.
+    is_last : bool
+        Whether it is said only if nothing else is.
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Sign:
     evidence: dict[str, float] = field(default_factory=dict)
     is_certain: bool = False
     is_final: bool = False
+    is_last: bool = False
 
 
 Look = Callable[[Patient], Iterator[Sign]]
@@ -192,7 +195,6 @@ def output(patient: Patient) -> Iterator[Sign]:
             "wrong_loss",
             f"{loss!r} with targets {low:g} and {high:g}: a wrong output that is sure has next to no slope",
             (("Use cross-entropy, whose slope there is 1.", {"training.loss": proper}),),
-            is_certain=True,
         )
 
 
@@ -220,6 +222,8 @@ def slopes(patient: Patient) -> Iterator[Sign]:
         return
     dead, saturated = patient.first["dead_share"], patient.first["saturated_share"]
     spread = patient.first["preactivation_std"]
+    if patient.layers_of(Residual) and spread.max() > LARGE_SIGNAL:
+        return  # dead for that reason: see `flow`
     bounded = any(isinstance(a, Sigmoid | CentredSigmoid | Tanh | Softsign) for a in patient.activations)
     biased = max((float(abs(dense.b).max()) for dense in patient.hidden), default=0.0) > 1.0
     smaller: tuple[tuple[str, Treatment], ...] = (
@@ -506,6 +510,7 @@ def _unexplained(patient: Patient, now: Trial) -> Iterator[Sign]:
         (helps or ("Train for longer; look at the flow and at single samples.", {}),),
         {"left": now.left, "accuracy": now.accuracy, "reference": reference.accuracy},
         is_final=helps is None,
+        is_last=True,
     )
 
 
