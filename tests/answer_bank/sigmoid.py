@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("sigmoid", "sigmoid", style="e^x over 1 + e^x")
@@ -85,16 +85,6 @@ def by_symmetry(dy, x, y):
     return dy * (1 / (1 + np.exp(-x))) * (1 / (1 + np.exp(x)))
 
 
-@wrong("sigmoid", "sigmoid", mistake="sign")
-def exponent_not_negated(x):
-    return 1 / (1 + np.exp(x))
-
-
-@wrong("sigmoid", "sigmoid", mistake="dropped term")
-def one_forgotten(x):
-    return 1 / np.exp(-x)
-
-
 @wrong("sigmoid", "sigmoid", mistake="changes input")
 def exp_over_x(x):
     x *= -1
@@ -153,21 +143,6 @@ def y_minus_one(dy, x, y):
 @wrong("sigmoid", "sigmoid_backward", mistake="factor")
 def doubled(dy, x, y):
     return 2 * dy * y * (1 - y)
-
-
-@wrong("sigmoid", "sigmoid_backward", mistake="dropped term")
-def only_y(dy, x, y):
-    return dy * y
-
-
-@wrong("sigmoid", "sigmoid_backward", mistake="dropped term")
-def only_one_minus_y(dy, x, y):
-    return dy * (1 - y)
-
-
-@wrong("sigmoid", "sigmoid_backward", mistake="delta missing")
-def only_slope(dy, x, y):
-    return y * (1 - y)
 
 
 @wrong("sigmoid", "sigmoid_backward", mistake="mean twice")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 VALUE, GRADIENT = "softmax_cross_entropy", "softmax_cross_entropy_gradient"
 
@@ -126,11 +126,6 @@ def normalised_over_the_samples(z, t):
     return -np.sum(t * (z - np.log(np.exp(z).sum(axis=0)))) / len(z)
 
 
-@wrong("softmax", VALUE, mistake="sign")
-def minus_forgotten(z, t):
-    return np.sum(t * (z - log_sum(z)[:, None])) / len(z)
-
-
 @wrong("softmax", VALUE, mistake="dropped term")
 def without_the_log_sum(z, t):
     return -np.sum(t * z) / len(z)
@@ -185,11 +180,6 @@ def target_minus_output(z, t):
 def diagonal_only(z, t):
     p = probabilities(z)
     return -t * (1 - p) / len(z)
-
-
-@wrong("softmax", GRADIENT, mistake="dropped term")
-def targets_forgotten(z, t):
-    return probabilities(z) / len(z)
 
 
 @wrong("softmax", GRADIENT, mistake="slope missing")

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from answer_bank import right_class, wrong_class
 from gradlab.nn import Activation, Layer, Loss
-from mistakes import right_class, wrong_class
 
 
 def sigma(x):

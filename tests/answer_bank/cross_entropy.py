@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 def sigma(x):

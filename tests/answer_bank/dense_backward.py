@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("dense_backward", "dense_backward", style="einsum")
@@ -85,11 +85,6 @@ def weights_divided_by_n(dy, x, W):
 
 
 @wrong("dense_backward", "dense_backward", mistake="mean twice")
-def mean_for_the_bias(dy, x, W):
-    return dy @ W.T, x.T @ dy, np.mean(dy, axis=0, keepdims=True)
-
-
-@wrong("dense_backward", "dense_backward", mistake="mean twice")
 def everything_divided_by_n(dy, x, W):
     d = dy / len(dy)
     return d @ W.T, x.T @ d, d.sum(axis=0, keepdims=True)
@@ -106,11 +101,6 @@ def weight_gradient_forced_into_shape(dy, x, W):
 
 
 @wrong("dense_backward", "dense_backward", mistake="transposed")
-def weights_not_transposed(dy, x, W):
-    return dy @ W, x.T @ dy, dy.sum(axis=0, keepdims=True)
-
-
-@wrong("dense_backward", "dense_backward", mistake="transposed")
 def input_gradient_transposed(dy, x, W):
     return W @ dy.T, x.T @ dy, dy.sum(axis=0, keepdims=True)
 
@@ -123,11 +113,6 @@ def all_negated(dy, x, W):
 @wrong("dense_backward", "dense_backward", mistake="sign")
 def bias_negated(dy, x, W):
     return dy @ W.T, x.T @ dy, -dy.sum(axis=0, keepdims=True)
-
-
-@wrong("dense_backward", "dense_backward", mistake="wrong axis")
-def bias_summed_over_features(dy, x, W):
-    return dy @ W.T, x.T @ dy, dy.sum(axis=1, keepdims=True)
 
 
 @wrong("dense_backward", "dense_backward", mistake="wrong axis")

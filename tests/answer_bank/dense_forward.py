@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("dense_forward", "dense", style="einsum")
@@ -58,11 +58,6 @@ def by_broadcasting(x, W, b):
 
 
 @wrong("dense_forward", "dense", mistake="dropped term")
-def no_bias(x, W, b):
-    return x @ W
-
-
-@wrong("dense_forward", "dense", mistake="dropped term")
 def last_feature_left_out(x, W, b):
     y = np.zeros((x.shape[0], W.shape[1])) + b
     for j in range(x.shape[1] - 1):
@@ -86,11 +81,6 @@ def bias_of_first_sample_only(x, W, b):
 
 
 @wrong("dense_forward", "dense", mistake="transposed")
-def weights_transposed(x, W, b):
-    return x @ W.T + b
-
-
-@wrong("dense_forward", "dense", mistake="transposed")
 def result_transposed(x, W, b):
     return W.T @ x.T + b.T
 
@@ -99,11 +89,6 @@ def result_transposed(x, W, b):
 def weights_read_in_the_other_order(x, W, b):
     d, k = W.shape
     return x @ W.reshape(k, d).T + b
-
-
-@wrong("dense_forward", "dense", mistake="sign")
-def bias_subtracted(x, W, b):
-    return x @ W - b
 
 
 @wrong("dense_forward", "dense", mistake="sign")

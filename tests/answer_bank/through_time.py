@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 FORWARD, BACKWARD = "recurrent", "recurrent_backward"
 
@@ -122,40 +122,11 @@ def backward_by_transposes(dy, x, h, W, U):
     return np.array([(W @ d).T for d in deltas]), dW, dU, db
 
 
-@wrong("through_time", FORWARD, mistake="dropped term")
-def bias_forgotten(x, W, U, b):
-    h = np.zeros((*x.shape[:2], W.shape[1]))
-    for t in range(len(x)):
-        h[t] = np.tanh(x[t] @ W + h[t - 1] @ U)
-    return h
-
-
-@wrong("through_time", FORWARD, mistake="dropped term")
-def no_memory(x, W, U, b):
-    return np.tanh(x @ W + b)
-
-
-@wrong("through_time", FORWARD, mistake="transposed")
-def recurrent_weights_transposed(x, W, U, b):
-    h = np.zeros((*x.shape[:2], W.shape[1]))
-    for t in range(len(x)):
-        h[t] = np.tanh(x[t] @ W + h[t - 1] @ U.T + b)
-    return h
-
-
 @wrong("through_time", FORWARD, mistake="wrong layer")
 def first_state_each_time(x, W, U, b):
     h = np.zeros((*x.shape[:2], W.shape[1]))
     for t in range(len(x)):
         h[t] = np.tanh(x[t] @ W + h[0] @ U + b)
-    return h
-
-
-@wrong("through_time", FORWARD, mistake="sign")
-def state_subtracted(x, W, U, b):
-    h = np.zeros((*x.shape[:2], W.shape[1]))
-    for t in range(len(x)):
-        h[t] = np.tanh(x[t] @ W - h[t - 1] @ U + b)
     return h
 
 
@@ -175,19 +146,9 @@ def _backward(dy, x, h, W, U, slope=None, path=None, past=None):
 
 
 @wrong("through_time", BACKWARD, mistake="transposed")
-def path_not_transposed(dy, x, h, W, U):
-    return _backward(dy, x, h, W, U, path=U)
-
-
-@wrong("through_time", BACKWARD, mistake="transposed")
 def recurrent_gradient_transposed(dy, x, h, W, U):
     dx, dW, dU, db = _backward(dy, x, h, W, U)
     return dx, dW, dU.T, db
-
-
-@wrong("through_time", BACKWARD, mistake="slope missing")
-def tanh_passed_over(dy, x, h, W, U):
-    return _backward(dy, x, h, W, U, slope=np.ones_like(h))
 
 
 @wrong("through_time", BACKWARD, mistake="slope at the output")

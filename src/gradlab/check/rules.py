@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from gradlab.check.judge import Answer, Draw, Trial
 
 Numbers = Mapping[str, float]
 State = dict[str, np.ndarray]
@@ -397,3 +400,20 @@ FAMILIES: dict[str, Callable[[], _Rules]] = {
     "adam": _adam,
     "adamw": _adamw,
 }
+
+
+def step_trial(function: str, family: str, arguments: Draw, kept: dict[str, str], settings: Draw) -> Trial:
+    """Try one function that takes a step: on arrays of a few steps' standing, against an optimizer's rules."""
+    names = ("params", *kept)
+
+    def wrong(rule: Any) -> Answer:
+        def step(*values: Any) -> tuple[np.ndarray, ...]:
+            given = dict(zip(arguments | settings, values, strict=True))
+            state = {kept[name]: given[name].copy() for name in kept}
+            p = rule(given["params"], given["grads"], state, given.get("t", 1), settings)
+            return p, *(state[kept[name]] for name in kept)
+
+        return step
+
+    wrongs = [(r.mistake, r.sentence, wrong(r.rule)) for r in recipes(family) if r.mistake]
+    return Trial(function, [arguments | settings], names, True, 1, wrongs)

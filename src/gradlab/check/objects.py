@@ -7,23 +7,24 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from gradlab.check.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
 from gradlab.check.gradients import GradientCheck, check_gradients
-from gradlab.check.mistakes import close
-from gradlab.learn.apart import SECONDS, FailedCodeError, UnusableFileError, describe, load_file, run_apart
-from gradlab.learn.optimizercheck import ALIASES, MissingSettingError, check_optimizer
-from gradlab.learn.recipes import FAMILIES
-from gradlab.learn.trials import Trial, solution, trials, why_extreme
-from gradlab.learn.verdict import Verdict
+from gradlab.check.judge import why_extreme
+from gradlab.check.losses import KNOWN
+from gradlab.check.mistakes import Suspect, find
+from gradlab.check.optimizers import ALIASES, MissingSettingError, check_optimizer
+from gradlab.check.rules import FAMILIES
+from gradlab.check.verdict import Verdict
 from gradlab.nn.activations import Activation
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.layers import Layer
-from gradlab.nn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
 
@@ -137,7 +138,6 @@ def _sizes(thing: Any, line: str, name: str) -> dict[str, Any]:
     return {n: known[n] for n in needed}
 
 
-OF_LOSSES = ("squared_error", "cross_entropy", "softmax")  # the exercises whose trials are of a loss
 NOTHING = "no layer, activation, loss or optimizer"
 METHODS = {"layer": ("forward", "backward"), "loss": ("value", "gradient"), "optimizer": ("step",)}
 
@@ -337,32 +337,21 @@ def _explained_by_its_kind(
     check: GradientCheck, loss: Any, logits: np.ndarray, targets: np.ndarray, slopes: np.ndarray
 ) -> GradientCheck:
     """Add the mistake that explains the slopes, if the value is that of a loss whose mistakes are known."""
-    for trial in _trials_like(loss):
-        for mistake, says, wrong in trial.wrongs:
-            makes = np.asarray(wrong(logits, targets))
-            if makes.shape == slopes.shape and close(makes, slopes):
-                return replace(check, mistake=mistake, explanation=says)
+    for known in KNOWN:
+        if known.is_like(loss):
+            made = (Suspect(m, says, np.asarray(wrong(logits, targets))) for m, says, wrong in known.gradients)
+            suspect = find(slopes, known.right.gradient(logits, targets), made)
+            if suspect is not None:
+                return replace(check, mistake=suspect.mistake, explanation=suspect.sentence)
     return check
-
-
-def _trials_like(loss: Any) -> Iterator[Trial]:
-    """Yield the trials of the gradient of the loss that has the same value, if an exercise is about it."""
-    for exercise in OF_LOSSES:
-        every = trials(exercise)
-        value, gradient = dict.fromkeys(trial.function for trial in every)
-        ordinary = [draw for trial in every if trial.function == value and not trial.extreme for draw in trial.draws]
-        right = getattr(solution(exercise), value)
-        if np.allclose([loss.value(*draw.values()) for draw in ordinary], [right(*draw.values()) for draw in ordinary]):
-            yield from (trial for trial in every if trial.function == gradient)
 
 
 def _of_extremes(loss: Any, name: str) -> Verdict | None:
     """Return what is wrong with a well-known loss where the logits are large; None if nothing is."""
-    for trial in _trials_like(loss):
-        for draw in trial.draws if trial.extreme else ():
-            exact = BinaryCrossEntropy() if draw["z"].shape[1] == 1 else SoftmaxCrossEntropy()
+    for known in KNOWN:
+        for draw in known.extremes if known.extremes and known.is_like(loss) else ():
             for method in ("value", "gradient"):
-                found, right = (getattr(each, method)(*copy.deepcopy(draw).values()) for each in (loss, exact))
+                found, right = (getattr(each, method)(*copy.deepcopy(draw).values()) for each in (loss, known.right))
                 if not np.allclose(found, right, 1e-9, 0.0):
                     says = (
                         f"{method} is {np.ravel(found)} for the logits {np.ravel(draw['z'])}, but {np.ravel(right)} is "

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 FORWARD, BACKWARD = "batch_norm", "batch_norm_backward"
 
@@ -119,16 +119,6 @@ def over_everything(x, gamma, beta, epsilon):
     return gamma * (x - np.mean(x)) / np.sqrt(np.var(x) + epsilon) + beta
 
 
-@wrong("batch_norm", FORWARD, mistake="dropped term")
-def mean_kept(x, gamma, beta, epsilon):
-    return gamma * x / np.sqrt(x.var(axis=0) + epsilon) + beta
-
-
-@wrong("batch_norm", FORWARD, mistake="dropped term")
-def beta_forgotten(x, gamma, beta, epsilon):
-    return gamma * normalise(x, epsilon)[0]
-
-
 @wrong("batch_norm", FORWARD, mistake="factor")
 def unbiased_variance(x, gamma, beta, epsilon):
     return gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0, ddof=1) + epsilon) + beta
@@ -140,33 +130,10 @@ def centred_in_place(x, gamma, beta, epsilon):
     return gamma * x / np.sqrt((x**2).mean(axis=0) + epsilon) + beta
 
 
-@wrong("batch_norm", FORWARD, mistake="sign")
-def beta_subtracted(x, gamma, beta, epsilon):
-    return gamma * normalise(x, epsilon)[0] - beta
-
-
 @wrong("batch_norm", BACKWARD, mistake="dropped term")
 def statistics_as_constants(dy, x, gamma, epsilon):
     normed, s = normalise(x, epsilon)
     return dy * gamma / s, (dy * normed).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
-
-
-@wrong("batch_norm", BACKWARD, mistake="dropped term")
-def variance_path_missing(dy, x, gamma, epsilon):
-    normed, s = normalise(x, epsilon)
-    d = dy * gamma
-    dx = (d - d.mean(axis=0)) / s
-    return dx, (dy * normed).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
-
-
-@wrong("batch_norm", BACKWARD, mistake="dropped term")
-def mean_path_missing(dy, x, gamma, epsilon):
-    n = len(x)
-    normed, s = normalise(x, epsilon)
-    d = dy * gamma
-    dvariance = np.sum(d * (x - x.mean(axis=0)), axis=0) * -0.5 / s**3
-    dx = d / s + dvariance * 2 * (x - x.mean(axis=0)) / n
-    return dx, (dy * normed).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
 
 
 @wrong("batch_norm", BACKWARD, mistake="mean missing")
@@ -183,33 +150,6 @@ def means_for_gamma_and_beta(dy, x, gamma, epsilon):
     d = dy * gamma
     dx = (d - d.mean(axis=0) - normed * (d * normed).mean(axis=0)) / s
     return dx, (dy * normed).mean(axis=0, keepdims=True), dy.mean(axis=0, keepdims=True)
-
-
-@wrong("batch_norm", BACKWARD, mistake="sign")
-def variance_path_added(dy, x, gamma, epsilon):
-    normed, s = normalise(x, epsilon)
-    d = dy * gamma
-    dx = (d - d.mean(axis=0) + normed * (d * normed).mean(axis=0)) / s
-    return dx, (dy * normed).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
-
-
-@wrong("batch_norm", BACKWARD, mistake="factor")
-def half_of_the_root_forgotten(dy, x, gamma, epsilon):
-    n = len(x)
-    centred = x - x.mean(axis=0)
-    normed, s = normalise(x, epsilon)
-    d = dy * gamma
-    dvariance = -np.sum(d * centred, axis=0) / s**3
-    dx = d / s + dvariance * 2 * centred / n - d.mean(axis=0) / s
-    return dx, (dy * normed).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
-
-
-@wrong("batch_norm", BACKWARD, mistake="wrong layer")
-def gamma_from_x(dy, x, gamma, epsilon):
-    normed, s = normalise(x, epsilon)
-    d = dy * gamma
-    dx = (d - d.mean(axis=0) - normed * (d * normed).mean(axis=0)) / s
-    return dx, (dy * x).sum(axis=0, keepdims=True), dy.sum(axis=0, keepdims=True)
 
 
 @wrong("batch_norm", BACKWARD, mistake="wrong axis")

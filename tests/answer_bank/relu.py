@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("relu", "relu", style="mask as a factor")
@@ -110,21 +110,6 @@ def into_integers(x):
     y = np.zeros(x.shape, dtype=int)
     y[x > 0] = x[x > 0]
     return y
-
-
-@wrong("relu", "relu_backward", mistake="slope missing")
-def passes_on(dy, x, y):
-    return dy
-
-
-@wrong("relu", "relu_backward", mistake="delta missing")
-def only_mask(dy, x, y):
-    return (x > 0) * 1.0
-
-
-@wrong("relu", "relu_backward", mistake="delta missing")
-def ones_where_positive(dy, x, y):
-    return np.where(y > 0, 1.0, 0.0)
 
 
 @wrong("relu", "relu_backward", mistake="sign")

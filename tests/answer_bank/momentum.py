@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("momentum", "momentum_step", style="[...]")
@@ -52,30 +52,10 @@ def by_einsum(params, grads, velocity, learning_rate, momentum):
     params[:] = np.einsum("a,a...->...", [1.0, -learning_rate], np.stack([params, velocity]))
 
 
-@wrong("momentum", "momentum_step", mistake="sign")
-def uphill(params, grads, velocity, learning_rate, momentum):
-    velocity *= momentum
-    velocity += grads
-    params += learning_rate * velocity
-
-
-@wrong("momentum", "momentum_step", mistake="sign")
-def gradient_subtracted_from_velocity(params, grads, velocity, learning_rate, momentum):
-    velocity[...] = momentum * velocity - grads
-    params -= learning_rate * velocity
-
-
 @wrong("momentum", "momentum_step", mistake="dropped term")
 def plain_gradient_descent(params, grads, velocity, learning_rate, momentum):
     velocity[...] = grads
     params -= learning_rate * velocity
-
-
-@wrong("momentum", "momentum_step", mistake="dropped term")
-def steps_along_the_gradient(params, grads, velocity, learning_rate, momentum):
-    velocity *= momentum
-    velocity += grads
-    params -= learning_rate * grads
 
 
 @wrong("momentum", "momentum_step", mistake="dropped term")
@@ -94,13 +74,6 @@ def damped(params, grads, velocity, learning_rate, momentum):
 def velocity_never_fades(params, grads, velocity, learning_rate, momentum):
     velocity += grads
     params -= learning_rate * velocity
-
-
-@wrong("momentum", "momentum_step", mistake="factor")
-def learning_rate_forgotten(params, grads, velocity, learning_rate, momentum):
-    velocity *= momentum
-    velocity += grads
-    params -= velocity
 
 
 @wrong("momentum", "momentum_step", mistake="factor")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 LOSS, BACKWARD = "loss", "backward"
 
@@ -128,18 +128,6 @@ def by_helper(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
     _dense(dy @ W2.T * a * (1 - a), x, dW1, db1)
 
 
-@wrong("two_layer_net", LOSS, mistake="mean missing")
-def loss_summed(x, t, W1, b1, W2, b2):
-    y = sigma(x @ W1 + b1) @ W2 + b2
-    return np.sum(np.logaddexp(0, y) - t * y)
-
-
-@wrong("two_layer_net", LOSS, mistake="dropped term")
-def loss_without_first_bias(x, t, W1, b1, W2, b2):
-    y = sigma(x @ W1) @ W2 + b2
-    return np.mean(np.logaddexp(0, y) - t * y)
-
-
 @wrong("two_layer_net", LOSS, mistake="dropped term")
 def loss_of_yes_only(x, t, W1, b1, W2, b2):
     p = sigma(sigma(x @ W1 + b1) @ W2 + b2)
@@ -150,17 +138,6 @@ def loss_of_yes_only(x, t, W1, b1, W2, b2):
 def loss_negative(x, t, W1, b1, W2, b2):
     p = sigma(sigma(x @ W1 + b1) @ W2 + b2)
     return np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
-
-
-@wrong("two_layer_net", BACKWARD, mistake="mean missing")
-def gradients_summed(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
-    a = sigma(x @ W1 + b1)
-    dy = sigma(a @ W2 + b2) - t
-    dz = dy @ W2.T * a * (1 - a)
-    dW2[...] = a.T @ dy
-    db2[...] = dy.sum(axis=0)
-    dW1[...] = x.T @ dz
-    db1[...] = dz.sum(axis=0)
 
 
 @wrong("two_layer_net", BACKWARD, mistake="mean twice")
@@ -284,39 +261,6 @@ def second_weights_from_z(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
     dy = (sigma(a @ W2 + b2) - t) / len(x)
     dz = dy @ W2.T * a * (1 - a)
     dW2[...] = z.T @ dy
-    db2[...] = dy.sum(axis=0, keepdims=True)
-    dW1[...] = x.T @ dz
-    db1[...] = dz.sum(axis=0, keepdims=True)
-
-
-@wrong("two_layer_net", BACKWARD, mistake="wrong layer")
-def first_weights_from_dy(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
-    a = sigma(x @ W1 + b1)
-    dy = (sigma(a @ W2 + b2) - t) / len(x)
-    dz = dy @ W2.T * a * (1 - a)
-    dW2[...] = a.T @ dy
-    db2[...] = dy.sum(axis=0, keepdims=True)
-    dW1[...] = x.T @ dy
-    db1[...] = dz.sum(axis=0, keepdims=True)
-
-
-@wrong("two_layer_net", BACKWARD, mistake="dropped term")
-def slope_without_one_minus(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
-    a = sigma(x @ W1 + b1)
-    dy = (sigma(a @ W2 + b2) - t) / len(x)
-    dz = dy @ W2.T * a
-    dW2[...] = a.T @ dy
-    db2[...] = dy.sum(axis=0, keepdims=True)
-    dW1[...] = x.T @ dz
-    db1[...] = dz.sum(axis=0, keepdims=True)
-
-
-@wrong("two_layer_net", BACKWARD, mistake="dropped term")
-def forward_without_first_bias(x, t, W1, b1, W2, b2, dW1, db1, dW2, db2):
-    a = sigma(x @ W1)
-    dy = (sigma(a @ W2 + b2) - t) / len(x)
-    dz = dy @ W2.T * a * (1 - a)
-    dW2[...] = a.T @ dy
     db2[...] = dy.sum(axis=0, keepdims=True)
     dW1[...] = x.T @ dz
     db1[...] = dz.sum(axis=0, keepdims=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.learn.recipes import START, STEPS, Recipe, gradient, matching, recipes, same, trajectory
-from gradlab.learn.verdict import Verdict
+from gradlab.check.rules import START, STEPS, Recipe, gradient, matching, recipes, same, trajectory
+from gradlab.check.verdict import Verdict
 
 ALIASES = {  # what a setting may be called
     "learning_rate": ("learning_rate", "lr", "eta", "rate", "step_size"),

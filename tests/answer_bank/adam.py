@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mistakes import right, wrong
+from answer_bank import right, wrong
 
 
 @right("adam", "adam_step", style="[...]")
@@ -85,21 +85,6 @@ def corrected_without_t(params, grads, m, v, t, learning_rate, beta1, beta2, eps
 
 
 @wrong("adam", "adam_step", mistake="bias correction")
-def only_m_corrected(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    mhat = m / (1 - beta1**t)
-    params -= learning_rate * mhat / (np.sqrt(v) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="bias correction")
-def only_v_corrected(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    params -= learning_rate * m / (np.sqrt(v / (1 - beta2**t)) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="bias correction")
 def t_counted_from_zero(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
     m[...] = beta1 * m + (1 - beta1) * grads
     v[...] = beta2 * v + (1 - beta2) * grads**2
@@ -114,54 +99,6 @@ def averages_kept_corrected(params, grads, m, v, t, learning_rate, beta1, beta2,
     m /= 1 - beta1**t
     v /= 1 - beta2**t
     params -= learning_rate * m / (np.sqrt(v) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="epsilon inside the root")
-def epsilon_under_the_root(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    mhat, vhat = m / (1 - beta1**t), v / (1 - beta2**t)
-    params -= learning_rate * mhat / np.sqrt(vhat + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="epsilon inside the root")
-def epsilon_to_the_power_of_a_half(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m *= beta1
-    m += (1 - beta1) * grads
-    v *= beta2
-    v += (1 - beta2) * grads * grads
-    params -= learning_rate * m / (1 - beta1**t) * (v / (1 - beta2**t) + epsilon) ** -0.5
-
-
-@wrong("adam", "adam_step", mistake="sign")
-def uphill(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    mhat, vhat = m / (1 - beta1**t), v / (1 - beta2**t)
-    params += learning_rate * mhat / (np.sqrt(vhat) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="factor")
-def gradient_joins_whole(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    mhat, vhat = m / (1 - beta1**t), v / (1 - beta2**t)
-    params -= learning_rate * mhat / (np.sqrt(vhat) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="factor")
-def learning_rate_forgotten(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    mhat, vhat = m / (1 - beta1**t), v / (1 - beta2**t)
-    params -= mhat / (np.sqrt(vhat) + epsilon)
-
-
-@wrong("adam", "adam_step", mistake="dropped term")
-def gradient_for_its_average(params, grads, m, v, t, learning_rate, beta1, beta2, epsilon):
-    m[...] = beta1 * m + (1 - beta1) * grads
-    v[...] = beta2 * v + (1 - beta2) * grads**2
-    params -= learning_rate * grads / (np.sqrt(v / (1 - beta2**t)) + epsilon)
 
 
 @wrong("adam", "adam_step", mistake="dropped term")
