@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gradlab.check.differences import SMALLER, STEP, Gradient
-from gradlab.learn.explanation import Line
-from gradlab.learn.formulas import Formula, Symbol, named
+from gradlab.learn.worked.formulas import Formula, Symbol, named
+from gradlab.learn.worked.lines import Line
 from gradlab.nn.activations import Activation
 from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense, Layer
@@ -153,10 +153,6 @@ class WorkedStep:
         if place.isdigit() and type(self.layers[int(place)]) in (Dense, BatchNorm):
             return Symbol(attribute, self.number(int(place)), entry if attribute == "W" else entry[1:], derivative)
         return Symbol(f"layers[{place}].{attribute}", None, entry, derivative)
-
-    def setting(self, name: str, value: float) -> Formula:
-        """Name a number that is not an array's."""
-        return named(Symbol(name), value)
 
     def chosen(self, name: str) -> list[tuple[int, ...]]:
         """Return the entries of a parameter that are shown."""

@@ -11,21 +11,13 @@ import numpy as np
 
 from gradlab.check.gradients import check_gradients
 from gradlab.learn.diagram import draw
-from gradlab.learn.explanation import Explanation, Line, Section
-from gradlab.learn.formulas import Formula, Symbol, added, constant, named
-from gradlab.learn.rules import (
-    LOSS_WORDS,
-    asides,
-    backward_rule,
-    forward_rule,
-    gradient,
-    output,
-    pulled_back,
-    sample_loss,
-    slope_of_loss,
-)
-from gradlab.learn.step import WorkedStep
-from gradlab.learn.updates import update
+from gradlab.learn.worked.explanation import Explanation
+from gradlab.learn.worked.formulas import Formula, Symbol, added, constant, named
+from gradlab.learn.worked.layers import rules_of
+from gradlab.learn.worked.lines import Line, Section
+from gradlab.learn.worked.losses import LOSS_WORDS, sample_loss, slope_of_loss
+from gradlab.learn.worked.step import WorkedStep
+from gradlab.learn.worked.updates import update
 from gradlab.nn.checks import check_int
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
@@ -149,10 +141,11 @@ def _forward(step: WorkedStep) -> Iterator[Section]:
     for i, layer in enumerate(step.layers):
         if i in step.left_out:
             continue
-        section = Section(f"Forward, layer {i}: {layer!r}", forward_rule(step, i), list(asides(step, i)))
+        rules = rules_of(layer)
+        section = Section(f"Forward, layer {i}: {layer!r}", rules.forward(step, i), list(rules.asides(step, i)))
         for entry in step.entries[i + 1]:
             value = float(step.tape[i + 1][entry])
-            section.lines.append(Line(step.symbol(i + 1, entry), output(step, i, entry), value, f"by {layer!r}"))
+            section.lines.append(Line(step.symbol(i + 1, entry), rules.output(step, i, entry), value, f"by {layer!r}"))
         yield section
 
 
@@ -200,14 +193,14 @@ def _backward(step: WorkedStep) -> Iterator[Section]:
 
 
 def _back_through(step: WorkedStep, i: int) -> Section:
-    layer = step.layers[i]
-    section, words = Section(f"Backward, layer {i}: {layer!r}", backward_rule(step, i)), f"by {layer!r}"
+    layer, rules = step.layers[i], rules_of(step.layers[i])
+    section, words = Section(f"Backward, layer {i}: {layer!r}", rules.backward(step, i)), f"by {layer!r}"
     for p in step.network.parameters:
         if int(p.name.split(".")[0]) != i:
             continue
         values = getattr(p.layer, p.attribute)
         for at in step.chosen(p.name):
-            symbol, formula = step.parameter(p.name, at, True), gradient(step, i, p.name, at)
+            symbol, formula = step.parameter(p.name, at, True), rules.gradient(step, i, p.name, at)
             value = step.grads[p.name][at]
             section.lines.append(step.derivative(symbol, formula, words, values, at, i, value))
     for entry in step.entries[i] if i else []:  # nothing is learned from dL/dx
@@ -215,7 +208,7 @@ def _back_through(step: WorkedStep, i: int) -> Section:
             value = float(step.through[i][1][entry])
             back = Symbol("back", step.number(i), entry)
             section.lines.append(Line(back, None, value, "by the layers inside, from the last to the first"))
-        section.lines.append(_delta(step, i, entry, pulled_back(step, i, entry), words))
+        section.lines.append(_delta(step, i, entry, rules.pulled_back(step, i, entry), words))
     return section
 
 
