@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from gradlab.check import check_gradients
-from gradlab.learn.exercises import EXERCISES
+from gradlab.learn.exercises import EXERCISES, solution
 from gradlab.nn import SGD, Adam, AdamW, Dense, Network, RMSProp
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-import mistakes
+import answer_bank
+from answer_bank.mutants import SLIPS, mutants
 
 for name in (*EXERCISES, "check"):
-    importlib.import_module(f"mistakes.{name}")
+    importlib.import_module(f"answer_bank.{name}")
 
 N, D, K, STEPS = 5, 3, 4, 4
 TARGETS = ("squared_error", "cross_entropy", "softmax")
@@ -30,7 +31,7 @@ def arguments(exercise, function):
     t = np.exp(r((N, K)))
     t /= t.sum(axis=1, keepdims=True)
     huge = [np.array([[1e3, -1e3], [-1e3, 1e3]]), np.array([[0.0, 1.0], [0.25, 0.75]])]
-    solved = importlib.import_module(f"gradlab.learn.exercises.{exercise}")
+    solved = solution(exercise)
     if exercise in ("sigmoid", "relu"):
         forward = getattr(solved, exercise)
         return [[x]] if function == exercise else [[dy, x, forward(x)]]
@@ -72,7 +73,7 @@ def same(has, wanted):
 
 
 def solution_to(answer):
-    return getattr(importlib.import_module(f"gradlab.learn.exercises.{answer.exercise}"), answer.function)
+    return getattr(solution(answer.exercise), answer.function)
 
 
 def agrees(answer):
@@ -149,8 +150,8 @@ def label(answer):
     return f"{answer.exercise}-{answer.function}-{answer.code.__name__}"
 
 
-ANSWERS = [answer for answer in mistakes.ANSWERS if answer.exercise != "check"]
-CLASSES = [answer for answer in mistakes.ANSWERS if answer.exercise == "check"]
+ANSWERS = [answer for answer in answer_bank.ANSWERS if answer.exercise != "check"]
+CLASSES = [answer for answer in answer_bank.ANSWERS if answer.exercise == "check"]
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=label)
@@ -174,7 +175,7 @@ def test_answer_changes_an_argument(answer):
 def test_every_exercise_has_answers_of_both_kinds(exercise):
     answers = [a for a in ANSWERS if a.exercise == exercise]
     assert sum(a.is_right for a in answers) >= 5
-    assert sum(not a.is_right for a in answers) >= 8
+    assert sum(not a.is_right for a in answers) + len(mutants(exercise)) >= 12
     assert len({a.code.__name__ for a in answers}) == len(answers)
 
 
@@ -186,4 +187,15 @@ def test_unstable_answer_is_right_for_ordinary_logits(answer):
 
 def test_unknown_mistake_is_refused():
     with pytest.raises(ValueError, match="mistake 'typo' is not one of mean missing, "):
-        mistakes.wrong("sigmoid", "sigmoid", "typo")
+        answer_bank.wrong("sigmoid", "sigmoid", "typo")
+
+
+def test_every_slip_makes_mutants():
+    assert {mutant.slip for exercise in EXERCISES for mutant in mutants(exercise)} == set(SLIPS)
+
+
+def test_a_mutant_differs_in_one_place_and_only_what_is_wrong_is_kept():
+    made = {mutant.line for mutant in mutants("dense_forward")}
+    assert {"x @ W - b for x @ W + b", "x @ W for x @ W + b", "x @ W.T for x @ W"} <= made
+    assert "x + W for x @ W" not in made
+    assert not any(line.startswith("2.0") for line in made)  # there is no number in it

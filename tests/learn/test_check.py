@@ -8,11 +8,11 @@ import textwrap
 import numpy as np
 import pytest
 
+from gradlab.check.apart import FailedCodeError, UnusableFileError, run_apart
+from gradlab.check.objects import _check
+from gradlab.check.optimizers import MissingSettingError
+from gradlab.check.rules import FAMILIES, matching, recipes, trajectory
 from gradlab.learn import check_file, check_object, check_optimizer
-from gradlab.learn.apart import FailedCodeError, UnusableFileError, run_apart
-from gradlab.learn.check import _check
-from gradlab.learn.optimizercheck import MissingSettingError
-from gradlab.learn.recipes import FAMILIES, matching, recipes, trajectory
 from gradlab.nn import SGD, Adam, AdamW, Dense, RMSProp, Sigmoid, SquaredError
 
 HEAD = """
@@ -196,7 +196,7 @@ def test_what_the_file_prints_goes_where_messages_go(written, capfd):
 
 
 def test_a_time_limit_also_ends_what_holds_the_interpreter(tmp_path, monkeypatch):
-    monkeypatch.setattr("gradlab.learn.apart.GRACE", 1.0)
+    monkeypatch.setattr("gradlab.check.apart.GRACE", 1.0)
     path = tmp_path / "mine.py"
     path.write_text("import signal, ctypes\nctypes.PyDLL(None).sleep(60)\n", encoding="utf-8")
     with pytest.raises(FailedCodeError, match=r"came to no end within 0\.5 seconds"):
@@ -204,7 +204,7 @@ def test_a_time_limit_also_ends_what_holds_the_interpreter(tmp_path, monkeypatch
 
 
 def load_and_say(path):
-    from gradlab.learn.apart import load_file
+    from gradlab.check.apart import load_file
 
     load_file(path)
     return {}

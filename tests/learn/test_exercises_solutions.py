@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from gradlab.learn.exercises import EXERCISES
-from gradlab.learn.exercises.adam import adam_step
-from gradlab.learn.exercises.batch_norm import batch_norm, batch_norm_backward
-from gradlab.learn.exercises.cross_entropy import cross_entropy, cross_entropy_gradient
-from gradlab.learn.exercises.dense_backward import dense_backward
-from gradlab.learn.exercises.dense_forward import dense
-from gradlab.learn.exercises.momentum import momentum_step
-from gradlab.learn.exercises.relu import relu, relu_backward
-from gradlab.learn.exercises.sigmoid import sigmoid, sigmoid_backward
-from gradlab.learn.exercises.softmax import softmax_cross_entropy, softmax_cross_entropy_gradient
-from gradlab.learn.exercises.squared_error import squared_error, squared_error_gradient
-from gradlab.learn.exercises.through_time import recurrent, recurrent_backward
-from gradlab.learn.exercises.two_layer_net import backward, loss
+from gradlab.learn.exercises.adam.solution import adam_step
+from gradlab.learn.exercises.batch_norm.solution import batch_norm, batch_norm_backward
+from gradlab.learn.exercises.cross_entropy.solution import cross_entropy, cross_entropy_gradient
+from gradlab.learn.exercises.dense_backward.solution import dense_backward
+from gradlab.learn.exercises.dense_forward.solution import dense
+from gradlab.learn.exercises.momentum.solution import momentum_step
+from gradlab.learn.exercises.relu.solution import relu, relu_backward
+from gradlab.learn.exercises.sigmoid.solution import sigmoid, sigmoid_backward
+from gradlab.learn.exercises.softmax.solution import softmax_cross_entropy, softmax_cross_entropy_gradient
+from gradlab.learn.exercises.squared_error.solution import squared_error, squared_error_gradient
+from gradlab.learn.exercises.through_time.solution import recurrent, recurrent_backward
+from gradlab.learn.exercises.two_layer_net.solution import backward, loss
 from gradlab.nn import (
     SGD,
     Adam,
@@ -195,7 +195,7 @@ def test_through_time(draw):
 
 def parts(name):
     """Return the module of an exercise, its tree, and its functions."""
-    module = importlib.import_module(f"gradlab.learn.exercises.{name}")
+    module = importlib.import_module(f"gradlab.learn.exercises.{name}.solution")
     tree = ast.parse(inspect.getsource(module))
     return module, tree, [node for node in tree.body if isinstance(node, ast.FunctionDef)]
 

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradlab.check.apart import FailedCodeError, UnusableFileError
 from gradlab.learn import workbook
-from gradlab.learn.apart import FailedCodeError, UnusableFileError
-from gradlab.learn.exercises import EXERCISES
+from gradlab.learn.exercises import EXERCISES, solution, trials
 from gradlab.learn.grading import grade, grade_file
-from gradlab.learn.trials import solution, trials
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-import mistakes  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import answer_bank
+from answer_bank.mutants import mutants
 
 
 def solved(exercise, **changed):
@@ -26,10 +25,20 @@ def solved(exercise, **changed):
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
+def test_no_mutant_of_a_solution_passes(exercise):
+    for mutant in mutants(exercise):
+        try:
+            verdict = grade(solved(exercise, **{mutant.function: mutant.code}), exercise)
+        except (UnusableFileError, FailedCodeError):
+            continue
+        assert not verdict, mutant.line
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
 def test_the_bank_s_answers_are_judged_rightly(exercise):
-    importlib.import_module(f"mistakes.{exercise}")
+    importlib.import_module(f"answer_bank.{exercise}")
     others = []
-    for answer in (answer for answer in mistakes.ANSWERS if answer.exercise == exercise):
+    for answer in (answer for answer in answer_bank.ANSWERS if answer.exercise == exercise):
         try:
             verdict = grade(solved(exercise, **{answer.function: answer.code}), exercise)
             right, mistake = verdict.right, verdict.mistake

@@ -19,6 +19,9 @@ FROM_THE_RESULT: tuple[tuple[Callable[..., np.ndarray], Callable[..., np.ndarray
     (np.tanh, lambda y: 1.0 - y * y),
 )
 
+NO_SLOPE = "it is dy itself: the slope is missing"
+NO_DELTA = "it is the slope alone, not multiplied by dy"
+
 Told = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # a backward pass, from dy, x and y to one result
 
 
@@ -41,9 +44,8 @@ def find(found: np.ndarray, right: np.ndarray, suspects: Iterable[Suspect]) -> S
         The likeliest first. One that makes the right numbers explains nothing.
     """
     for suspect in suspects:
-        if np.shape(suspect.makes) != found.shape or not close(found, suspect.makes):
-            continue
-        if found.shape != right.shape or not close(right, suspect.makes):
+        makes = np.asarray(suspect.makes)
+        if alike(found, makes) and not alike(right, makes):
             return suspect
     return None
 
@@ -55,6 +57,11 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     size = max(float(np.max(np.abs(a[known]))), float(np.max(np.abs(b[known]))))
     return bool(np.max(np.abs(a[known] - b[known])) <= CLOSE * size)
+
+
+def alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same shape, and the same numbers up to rounding."""
+    return a.shape == b.shape and close(a, b)
 
 
 # --- whatever the array is -----------------------------------------------------------------------------------------
@@ -162,7 +169,7 @@ def of_layer(
                 other = backward(*arrays)
         except Exception:  # whatever a backward pass raises that is told what it does not expect
             return False
-        return other.shape == right.shape and close(other, right)
+        return alike(other, right)
 
     of_x = parameter == "x"
     if is_right(turned, dy, x, y) and not is_right(told, dy, x, y):
@@ -178,10 +185,10 @@ def of_layer(
     if is_right(told, dy, y, x):
         yield Suspect("wrong layer", "with x and y exchanged it is right", found)
     if bends:
-        yield Suspect("slope missing", "it is dy itself: the slope is missing", dy)
+        yield Suspect("slope missing", NO_SLOPE, dy)
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = right / dy
-        yield Suspect("delta missing", "it is the slope alone: it is not multiplied by dy", slope)
+        yield Suspect("delta missing", NO_DELTA, slope)
         if len(np.unique(np.round(slope[np.isfinite(slope)], 6))) > 2:  # else it is one number for another
             yield Suspect("slope twice", "the slope is in it twice", right * slope)
         yield Suspect(

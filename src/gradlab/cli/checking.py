@@ -31,13 +31,13 @@ def check(
 
     The file runs in a process of its own. Exits with 0 if it is right, 1 if it is wrong, 2 if it cannot be checked.
     """
-    from gradlab.learn.check import check_file
+    from gradlab.check.objects import check_file
 
     _judge_file(lambda: check_file(target, like, _positive("--seconds", seconds)), as_json)
 
 
 def _positive(option: str, value: float) -> float:
-    from gradlab.learn.apart import UnusableFileError
+    from gradlab.check.apart import UnusableFileError
     from gradlab.nn.checks import check_float
 
     try:
@@ -48,7 +48,7 @@ def _positive(option: str, value: float) -> float:
 
 def _judge_file(judge: Callable[[], Any], as_json: bool = False) -> Any:
     """Print the verdict on somebody's file, and exit with its code; return it if it is right."""
-    from gradlab.learn.apart import UnusableFileError
+    from gradlab.check.apart import UnusableFileError
 
     with mistakes_named():
         try:

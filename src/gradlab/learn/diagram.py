@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from gradlab.learn.formulas import show_number
-from gradlab.learn.rules import function_of
-from gradlab.learn.step import WorkedStep, acts_unit_by_unit
+from gradlab.learn.worked.formulas import show_number
+from gradlab.learn.worked.layers import function_of
+from gradlab.learn.worked.step import WorkedStep, acts_unit_by_unit
 from gradlab.nn.activations import Activation
 from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense

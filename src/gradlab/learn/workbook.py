@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradlab.files import whole_or_not_at_all
-from gradlab.learn.exercises import EXERCISES
-from gradlab.learn.trials import solution
+from gradlab.learn.exercises import EXERCISES, solution
 from gradlab.nn.checks import lookup
 
 STUB = 'raise NotImplementedError("write it here, in place of this line")'
