@@ -48,15 +48,15 @@ def explain(
     2 for a mistake in the arguments or the configuration.
     """
     from gradlab.lab.config import ConfigError
-    from gradlab.learn import trace
+    from gradlab.learn.worked import lecture
     from gradlab.nn.checks import not_one_of
 
     with _mistakes_in_a_step():
         if format_ not in FORMATS:
             raise ConfigError([f"--format: {not_one_of(format_, FORMATS)}"])
-        trace.check_precision(precision)
+        lecture.check_precision(precision)
         arguments, update = _next_step(config, set_ or [], sample, step)
-        explanation = trace.explain(**arguments, **update, precision=precision)
+        explanation = lecture.explain(**arguments, **update, precision=precision)
     if format_ == "text":
         print_in_utf_8(explanation.text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     else:
