@@ -47,6 +47,7 @@ FITTING = {  # values that fit, most of them; what takes long is left out
         ),
         "weight_init": st.sampled_from(list(INITIALIZERS)),
         "bias_init": st.sampled_from(list(INITIALIZERS)),
+        "bias_std": size,
         "gain": size,
         "dropout": share,
         "batch_norm": flag,

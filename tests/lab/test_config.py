@@ -213,6 +213,8 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ),
         ('training.engine = "compild"', "'compild' is not one of auto, plain, compiled; did you mean 'compiled'?"),
         ("data.noise = -1", "data.noise: -1 is not a finite number of at least 0"),
+        ("network.bias_std = -1", "network.bias_std: -1 is not a number of at least 0"),
+        ("network.bias_std = 0.2\nnetwork.bias_init = 'normal'", "network.bias_std: biases of normal have no standard"),
         ("variants = [3]", "variants[0]: 3 is not a table"),
         ('[[variants]]\nname = "a"\nnetwork = 3', "variants[0].network: 3 is not a table"),
         ('[[variants]]\nname = "a"\nnetwork.dept = 3', "variants[0].network.dept: unknown key: 'dept' is not one of d"),

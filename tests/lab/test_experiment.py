@@ -10,6 +10,7 @@ from gradlab.lab.figures import draw
 from gradlab.lab.log import read_history
 from gradlab.lab.results import judge
 from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
+from gradlab.lab.schema import MEASURES
 from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled
@@ -212,3 +213,20 @@ def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):
     files = draw(tmp_path / "run")
     assert {f.stem for f in files} == wanted | {"gradient_by_layer", "gradient_over_time", "learning_curves", "sigmoid"}
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
+
+
+def test_biases_have_the_standard_deviation_that_is_asked_for(tmp_path):
+    (experiment,) = configured(tmp_path, "network.bias_std = 0.2236").experiments
+    network = build_network(experiment.network, load_data(experiment), range(500))
+    np.testing.assert_allclose([np.std(network.layers[2].b), np.mean(network.layers[2].b)], [0.2236, 0.0], atol=0.02)
+
+
+def test_the_measures_are_those_of_the_trained_networks(tmp_path):
+    result = trained(tmp_path)
+    (experiment,) = configured(tmp_path).experiments
+    assert set(result.final) == set(MEASURES)
+    data = load_data(experiment)
+    assert result.final["test_log_loss"] == pytest.approx(result.final["test_loss"])
+    assert set(result.final["test_majority"]) == {max(data.y_test.mean(), 1 - data.y_test.mean())}
+    assert ((result.final["test_balanced_accuracy"] >= 0.0) & (result.final["test_roc_auc"] <= 1.0)).all()
+    assert (result.final["least_gradient"] <= result.flow["weight_gradient_norm"][0].max(axis=0)).all()

@@ -322,7 +322,7 @@ def test_only_an_unfinished_run_of_the_same_configuration_and_version_is_gone_on
         RunFolder(path, other)
     with monkeypatch.context() as patch:
         patch.setattr("gradlab.__version__", "0.99.1")
-        assert "it was begun by gradlab 0.1, format 3; this is gradlab 0.99" in examine(path).other_version()
+        assert "it was begun by gradlab 0.1, format 4; this is gradlab 0.99" in examine(path).other_version()
         assert newest_unfinished("c", config, path.parent) is None
     do_all(config, path)
     assert newest_unfinished("c", config, path.parent) is None

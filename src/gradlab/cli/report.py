@@ -18,6 +18,7 @@ def report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
     yield ""
     yield from in_columns(rows_of(summary["variants"]), width)
     yield ""
+    yield from _about_classes(summary["variants"])
     for name, v in summary["variants"].items():
         if v["underflow"] > 0.0:
             yield f"note: {name}: gradients underflow; up to {v['underflow']:.1%} of a layer's are subnormal numbers"
@@ -29,15 +30,28 @@ def report(summary: dict[str, Any], width: int | None) -> Iterator[str]:
     yield f"results and figures: {summary['run_dir']}"
 
 
+def _about_classes(variants: dict[str, Any]) -> Iterator[str]:
+    """Say which networks tell one class only: their accuracy is the majority's share, and may look good."""
+    for name, v in variants.items():
+        balanced = v.get("test_balanced_accuracy", {}).get("values", [])
+        blind = sum(value == 0.5 for value in balanced)
+        if blind:
+            which = "it predicts" if len(balanced) == 1 else f"{blind} of {len(balanced)} seeds predict"
+            share = v["test_majority"]["mean"]
+            yield f"note: {name}: {which} one class only; {share:.1%} of the test part are of the larger class"
+
+
 def rows_of(variants: dict[str, Any]) -> list[list[str]]:
     """Return a header, and a row for each experiment."""
-    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "at the end", "seconds"]
-    return [header] + [
+    header = ["variant", "test accuracy", "final loss", "gradient first/last layer", "a layer", "least layer's"]
+    return [[*header, "first/last at the end", "seconds"]] + [
         [
             name,
             _with_interval(v.get("test_accuracy"), ".3f"),
             _with_interval(v.get("train_loss"), ".4f"),
             _median(v.get("gradient_ratio")),
+            _median(v.get("gradient_decay")),
+            _median(v.get("least_gradient")),
             _median(v.get("final_gradient_ratio")),
             f"{v['seconds']:.1f}",
         ]

@@ -1,6 +1,7 @@
 """From the names of a configuration to the objects that they stand for: data, networks, losses, optimizers."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from gradlab.datasets import Dataset, load
 from gradlab.lab.schema import Experiment, NetworkConfig, TrainingConfig
 from gradlab.nn import schedules
 from gradlab.nn.architectures import mlp
+from gradlab.nn.initializers import normal
 from gradlab.nn.losses import BinaryCrossEntropy, Loss, SquaredError
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import OPTIMIZERS, AdamW, Optimizer
@@ -33,7 +35,7 @@ def build_network(network: NetworkConfig, data: Dataset | int, seed: int | Seque
         network.activation,
         network.weight_init,
         gain=network.gain,
-        bias_init=network.bias_init,
+        bias_init=partial(_normal_biases, network.bias_std) if network.bias_std else network.bias_init,
         dropout=network.dropout,
         batch_norm=network.batch_norm,
         residual=network.residual,
@@ -41,9 +43,15 @@ def build_network(network: NetworkConfig, data: Dataset | int, seed: int | Seque
     return Network(layers, seed=seed, dtype=network.dtype)
 
 
+def _normal_biases(std: float, rng: np.random.Generator, shape: tuple[int, int], gain: float) -> np.ndarray:
+    return normal(rng, shape, std)
+
+
 def blank_network(network: NetworkConfig, n_features: int) -> Network:
     """Make the configured network with nothing drawn, to be filled, or to see what it is made of."""
-    return build_network(network.model_copy(update={"weight_init": "zeros", "bias_init": "zeros"}), n_features, 0)
+    return build_network(
+        network.model_copy(update={"weight_init": "zeros", "bias_init": "zeros", "bias_std": 0.0}), n_features, 0
+    )
 
 
 def fill(network: Network, tensors: Mapping[str, np.ndarray], r: int) -> Network:

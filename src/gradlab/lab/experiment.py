@@ -15,6 +15,7 @@ from gradlab.lab.build import (
     build_weights,
     tensor_shapes,
 )
+from gradlab.lab.measures import majority, of_flow, scores
 from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recorded_steps
 from gradlab.lab.results import HISTORY, GroupResult, Result, gather, under
 from gradlab.lab.schema import MEASURES, Experiment
@@ -22,7 +23,7 @@ from gradlab.lab.size import replicas_at_once
 from gradlab.lab.store import Declared
 from gradlab.nn.network import Network
 from gradlab.training.divergence import DivergenceError
-from gradlab.training.engines import NAMES, evaluate
+from gradlab.training.engines import NAMES, evaluate, predict
 from gradlab.training.loop import Step, train
 from gradlab.training.recording import Records
 from gradlab.training.state import State, state_shapes
@@ -337,12 +338,16 @@ def _group_result(
     tensors |= {p.name: network.state[..., p.where].reshape(-1, *p.shape).copy() for p in network.states}
     flow = group.flow
     numbers = _numbers(experiment, network, data, threads) if ended else {}
+    if ended:
+        logits = predict(network, data.x_test, engine=experiment.training.engine, threads=threads)[..., 0]
+        for name, values in scores(logits.reshape(-1, len(data.y_test)), data.y_test).items():
+            numbers[f"test_{name}"] = values
+        numbers["test_majority"] = np.full(len(group.seeds), majority(data.y_test))
     if flow:
         norms = flow["weight_gradient_norm"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            numbers["gradient_ratio"] = (norms[0, 0] / norms[0, -1]).astype(np.float64)
-            if ended:
-                numbers["final_gradient_ratio"] = (norms[-1, 0] / norms[-1, -1]).astype(np.float64)
+        numbers |= of_flow(norms[0])
+        if ended:
+            numbers |= {f"final_{name}": values for name, values in of_flow(norms[-1]).items()}
     return GroupResult(tensors, flow, numbers, _by_name(group.history))
 
 

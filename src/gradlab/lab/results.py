@@ -15,6 +15,7 @@ from gradlab.lab.schema import MEASURES, Expectation, Experiment
 from gradlab.nn.network import Network
 
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn
+UNBOUNDED = {m for m in MEASURES if "loss" in m or "gradient" in m}
 HISTORY = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "running_loss")
 
 
@@ -183,7 +184,7 @@ def summarize(result: Result) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for measure, values in result.final.items():
         interval = mean_interval(values)
-        most = 1.0 if measure.endswith("accuracy") else np.inf  # and nothing measured here is below 0
+        most = np.inf if measure in UNBOUNDED else 1.0  # and nothing measured here is below 0
         summary[measure] = {
             "mean": _plain(interval.mean),
             "low": _plain(max(interval.low, 0.0)),

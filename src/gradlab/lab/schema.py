@@ -55,8 +55,17 @@ MEASURES = {
     "train_accuracy": "the same of the training part",
     "test_loss": "loss on the test part, at the end",
     "train_loss": "loss on the training part, at the end",
+    "test_balanced_accuracy": "share of each class of the test part classified rightly, averaged over both",
+    "test_f1": "harmonic mean of precision and recall of the second class, on the test part",
+    "test_roc_auc": "area under the ROC curve on the test part: share of the pairs whose logits are in order",
+    "test_log_loss": "cross-entropy on the test part, whatever the training's loss",
+    "test_majority": "share of the test part that is of the larger class: the accuracy of always saying it",
     "gradient_ratio": "norm of the first layer's weight gradient over the last layer's, at the first step",
-    "final_gradient_ratio": "the same at the last recorded step",
+    "gradient_decay": "the factor that this is a layer",
+    "least_gradient": "least norm of a layer's weight gradient, at the first step",
+    "final_gradient_ratio": "as gradient_ratio, at the last recorded step",
+    "final_gradient_decay": "as gradient_decay, at the last recorded step",
+    "final_least_gradient": "as least_gradient, at the last recorded step",
 }
 STATISTICS = ("mean", "median", "min", "max")
 
@@ -220,6 +229,7 @@ class NetworkConfig(Table):
     ] = "sigmoid"
     weight_init: Annotated[str, _choice(INITIALIZERS)] | None = None
     bias_init: Annotated[str, _choice(INITIALIZERS)] = "zeros"
+    bias_std: NotNegative = 0.0
     gain: Positive = 1.0
     dropout: Share = 0.0
     batch_norm: Flag = False
@@ -237,6 +247,8 @@ class NetworkConfig(Table):
     def misfits(self) -> Iterator[tuple[str, str]]:
         """Hold the lengths of lists against the depth."""
         depth = len(self.widths)
+        if self.bias_std and self.bias_init != "zeros":
+            yield "bias_std", f"biases of {self.bias_init} have no standard deviation to be chosen; leave bias_init out"
         if self.depth is not None and depth != self.depth:
             yield "width", f"{depth} widths for a depth of {self.depth}"
         if isinstance(self.activation, tuple) and len(self.activation) != depth:

@@ -21,7 +21,7 @@ import numpy as np
 
 from gradlab.files import read_file, whole_or_not_at_all
 
-FORMAT = 3  # of every file of a run; raised when a reader of the old one could not read the new
+FORMAT = 4  # of every file of a run; raised when a reader of the old one could not read the new
 TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8"}
 MAX_ARRAYS = 100_000
 MAX_JSON = 10**8  # bytes of a file of JSON
