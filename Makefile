@@ -29,11 +29,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: $(BIN)/python pyproject.toml
-	@if $(INSTALL) --only-binary numba,llvmlite --editable ".[fast]" 2> /dev/null; then \
+	@if $(INSTALL) --only-binary numba,llvmlite --editable ".[lab,fast]" 2> /dev/null; then \
 	  echo "compiling the engine, once:"; $(BIN)/gradlab compile || true; \
 	else \
 	  echo "Numba has no build for this Python: gradlab is installed without it, and trains more slowly"; \
-	  $(INSTALL) --editable .; \
+	  $(INSTALL) --editable ".[lab]"; \
 	fi
 	@touch $@
 

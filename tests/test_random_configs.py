@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from gradlab.cli import app, running
 from gradlab.datasets import DATASETS
-from gradlab.lab.schema import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS, File
+from gradlab.lab.names import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS
+from gradlab.lab.schema import File
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.initializers import INITIALIZERS
 

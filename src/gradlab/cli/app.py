@@ -56,7 +56,7 @@ def _gradlab(
 @contextmanager
 def mistakes_named() -> Iterator[None]:
     """Exit with 2 and a line for each mistake in the configuration, 1 for a file at fault, and 130 if interrupted."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.store import StoreError
 
     try:

@@ -711,7 +711,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ImportError
+        ModuleNotFoundError
             If the package onnx is not installed (the extra ``onnx``).
         ValueError
             For a layer of somebody's own.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.extras import needed_by
 from gradlab.files import whole_or_not_at_all
 from gradlab.nn import (
     ELU,
@@ -72,16 +73,14 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
 
     Raises
     ------
-    ImportError
+    ModuleNotFoundError
         If the package onnx is not installed.
     ValueError
         For a layer, or a kind of class, that cannot be written.
     """
-    try:
+    with needed_by("to_onnx"):
         import onnx
         from onnx import TensorProto, helper
-    except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install 'gradlab[onnx]'") from error
 
     add = _Graph(network.dtype)
     value = "X"

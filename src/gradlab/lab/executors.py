@@ -312,7 +312,7 @@ def _cluster(address: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise ValueError(f"{address}: a cluster needs distributed; pip install 'gradlab[cluster]'") from None
+        raise ValueError(f'{address}: a cluster needs distributed: pip install "gradlab[cluster]"') from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # its failures are reported here, in one line
     asyncio.run(_meet_scheduler(address))
     with Client(address, timeout=CONNECT, set_as_default=False) as client:

@@ -5,61 +5,32 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Strict,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    create_model,
-)
-
 from gradlab.datasets import DATASETS
+from gradlab.extras import needed_by
+from gradlab.lab.names import CONFIG_LOSSES, ENGINES, MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.initializers import INITIALIZERS
 from gradlab.nn.optimizers import OPTIMIZERS
 
-OPTIMIZER_OPTIONS = {
-    "sgd": ("momentum", "nesterov"),
-    "rmsprop": ("decay", "epsilon"),
-    "adam": ("beta1", "beta2", "epsilon"),
-    "adamw": ("beta1", "beta2", "epsilon", "weight_decay"),
-}
-SCHEDULE_OPTIONS = {
-    "constant": (),
-    "step": ("schedule_every", "schedule_factor"),
-    "exponential": ("schedule_factor",),
-    "cosine": ("schedule_floor",),
-}
-CONFIG_LOSSES = {
-    "binary_cross_entropy": "of the sigmoid of the logit, the two fused: a wrong output never stalls",
-    "squared_error": "of the sigmoid of the logit, its slope kept: a saturated output stalls",
-}
-ENGINES = {
-    "auto": "compiled where Numba is installed and knows every part, else plain",
-    "plain": "the layers themselves, one step after the other",
-    "compiled": 'whole epochs without Python, the seeds on threads; needs: pip install "gradlab[fast]"',
-}
-MEASURES = {
-    "test_accuracy": "share of the test part classified rightly, at the end",
-    "train_accuracy": "the same of the training part",
-    "test_loss": "loss on the test part, at the end",
-    "train_loss": "loss on the training part, at the end",
-    "gradient_ratio": "norm of the first layer's weight gradient over the last layer's, at the first step",
-    "final_gradient_ratio": "the same at the last recorded step",
-}
-STATISTICS = ("mean", "median", "min", "max")
-
+with needed_by("gradlab.lab"):
+    from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Discriminator,
+        Field,
+        PlainValidator,
+        Strict,
+        Tag,
+        TypeAdapter,
+        ValidationError,
+        ValidatorFunctionWrapHandler,
+        WrapValidator,
+        create_model,
+    )
 
 # --- values --------------------------------------------------------------------------------------------------------
 
