@@ -201,7 +201,7 @@ def test_a_cluster_gets_its_setting_back(cluster):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    message = r"needs distributed; pip install 'gradlab\[cluster\]'"
+    message = r'needs distributed: pip install "gradlab\[cluster\]"'
     with pytest.raises(ValueError, match=message), workers("tcp://127.0.0.1:1"):
         pass
 

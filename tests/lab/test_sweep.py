@@ -38,7 +38,8 @@ COMMAND = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import ma
 
 
 def gradlab(*arguments, cwd):
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=400)
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=400, check=False)
 
 
 def begin(*arguments, cwd):

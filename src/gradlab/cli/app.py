@@ -69,7 +69,7 @@ def mistakes_named() -> Iterator[None]:
         print(f"gradlab: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except MemoryError as error:
-        print(f"gradlab: not enough memory: {error or 'for what is asked for'}", file=sys.stderr)
+        print(f"gradlab: not enough memory: {str(error) or 'for what is asked for'}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)

@@ -119,7 +119,7 @@ def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
     return state
 
 
-def _settled(state: Any, plan: Any, source: Path) -> tuple[Any, list[str]]:
+def _settled(state: Any, plan: Any, source: Path) -> Any:
     """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
     from gradlab.lab.errors import ConfigError
     from gradlab.training.engines import EngineError

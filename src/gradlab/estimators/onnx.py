@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
     with whole_or_not_at_all(path) as file:
         file.write(model.SerializeToString())
         if path.exists():
-            os.chmod(file.name, path.stat().st_mode)
+            Path(file.name).chmod(path.stat().st_mode)
 
 
 def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:

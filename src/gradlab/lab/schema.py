@@ -65,7 +65,7 @@ def _choice(choices: Iterable[str]) -> PlainValidator:
     """One of some names; one that is not among them, but like one that is, is asked about."""
     choices = tuple(choices)
 
-    def check(value: Any) -> str:
+    def check(value: object) -> object:
         if value not in choices:
             raise ValueError(not_one_of(value, choices))
         return value
@@ -351,7 +351,7 @@ class Expectation(Table):
     def holds(self, measured: float) -> bool:
         """Whether a number is within the bounds; nan is not."""
         above = self.above is None or measured > self.above
-        return above and (self.below is None or measured < self.below) and measured == measured
+        return above and (self.below is None or measured < self.below) and not math.isnan(measured)
 
     def misfits(self) -> Iterator[tuple[str, str]]:
         """Hold the bounds against each other."""

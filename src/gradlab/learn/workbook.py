@@ -174,7 +174,7 @@ def note_solved(name: str) -> None:
     """
     days = solved()
     if name not in days:
-        path = progress_file()
+        path, today = progress_file(), datetime.date.today().isoformat()  # noqa: DTZ011  # the learner's own day
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_not_at_all(path) as file:
-            file.write(json.dumps(days | {name: datetime.date.today().isoformat()}, indent=1).encode())
+            file.write(json.dumps(days | {name: today}, indent=1).encode())
