@@ -681,7 +681,7 @@ def test_a_process_forked_while_others_predict_predicts_too(engine):
                 queue = fork.SimpleQueue()
                 child = fork.Process(target=put_prediction, args=(queue, ours, BINARY[0]), daemon=True)
                 child.start()
-                child.join(60)
+                child.join(300)
                 hung = child.is_alive()
                 child.kill()
                 assert not hung

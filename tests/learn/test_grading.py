@@ -168,7 +168,7 @@ def gradlab(tmp_path, *arguments):
 
     command = [sys.executable, "-m", "gradlab", "exercise", *arguments]
     done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", env=os.environ | env, cwd=tmp_path, timeout=60, check=False
+        command, capture_output=True, encoding="utf-8", env=os.environ | env, cwd=tmp_path, timeout=600, check=False
     )
     assert "Traceback" not in done.stderr
     return done
