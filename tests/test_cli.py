@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,7 +29,7 @@ network.width = 4
 def gradlab(*arguments, cwd, env=None):
     command = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import main; main()", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=120, check=False
+        command, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -174,13 +175,18 @@ def test_divergence_exits_with_1_and_keeps_what_was_recorded(small, tmp_path):
     assert (tmp_path / "runs/small/metrics.jsonl").read_text().count("\n") >= 1
 
 
-def started(cwd, *arguments):
+@pytest.fixture
+def started(begin):
     """Start a run, or go on with one, and wait until it has trained epochs of its own."""
-    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *map(str, arguments)]
+    return partial(_started, begin)
+
+
+def _started(begin, cwd, *arguments):
+    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *arguments]
     log, writer = cwd / "runs/small/metrics.jsonl", cwd / "runs/small/.writer"
     trained = log.read_bytes().count(b"\n") if log.exists() else 2
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60.0
+    process = begin(*command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 600.0
     while time.monotonic() < deadline and process.poll() is None:
         ours = writer.exists() and writer.read_text() == str(process.pid)
         if ours and log.exists() and log.read_bytes().count(b"\n") > trained:
@@ -197,10 +203,10 @@ def long_on(engine):
 
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path, engine):
+def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(started, small, tmp_path, engine):
     process = started(tmp_path, small, *long_on(engine))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert errors == (
         "gradlab: interrupted; what was recorded is in runs/small; go on with: gradlab run --resume runs/small\n"
@@ -219,7 +225,7 @@ def test_an_interrupt_exits_with_130_and_keeps_what_was_recorded(small, tmp_path
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(small, tmp_path, engine):
+def test_a_killed_run_is_gone_on_with_when_started_again_and_when_resumed(started, small, tmp_path, engine):
     long = long_on(engine)
     for said in ("", "gradlab: going on with the unfinished run in runs/small\n"):
         process = started(tmp_path, small, *long, "--checkpoint-every", 1)
@@ -267,14 +273,14 @@ def test_what_needs_no_training_imports_neither_scikit_learn_nor_matplotlib_nor_
         "main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )
     assert "loaded: set()" in done.stderr
 
 
 def test_a_closed_pipe_is_no_traceback(small, tmp_path):
     command = f"{sys.executable} -c 'from gradlab.__main__ import main; main()' list | head -1"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.stderr == ""
 
 
@@ -292,7 +298,7 @@ def test_the_module_runs_and_tells_its_version(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0
@@ -302,7 +308,7 @@ def test_the_module_runs_and_tells_its_version(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_output_that_cannot_be_written_is_no_traceback(tmp_path):
     command = f"{sys.executable} -m gradlab list > /dev/full"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("gradlab: No space left on device")
     assert "Traceback" not in done.stderr
@@ -515,7 +521,7 @@ NOWHERE = (
 def gradlab_where(before, *arguments, cwd):
     code = before + "from gradlab.__main__ import main; main()"
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
@@ -567,7 +573,7 @@ def test_without_a_place_for_the_cache_a_run_is_plain_and_says_so_once(small, tm
 
 
 @pytest.mark.skipif(not HAS_NUMBA or os.name == "nt", reason="no Numba, or no such signal")
-def test_a_killed_run_keeps_its_engine_wherever_it_is_gone_on_with(small, tmp_path):
+def test_a_killed_run_keeps_its_engine_wherever_it_is_gone_on_with(started, small, tmp_path):
     process = started(tmp_path, small, *long_on("auto"), "--checkpoint-every", 1)
     process.kill()
     process.communicate()

@@ -23,8 +23,10 @@ ALLOWED = {
     "gradlab.check": {"gradlab.nn", "gradlab.training"},
     "gradlab.flow": {"gradlab.nn", "gradlab.training", "gradlab.check"},
     "gradlab.learn": {"gradlab.files", "gradlab.nn", "gradlab.training", "gradlab.check", "gradlab.flow"},
+    "gradlab.extras": set(),
     "gradlab.files": set(),
     "gradlab.estimators": {
+        "gradlab.extras",
         "gradlab.files",
         "gradlab.nn",
         "gradlab.training",
@@ -35,6 +37,7 @@ ALLOWED = {
     },
     "gradlab.lab": {
         "gradlab",
+        "gradlab.extras",
         "gradlab.files",
         "gradlab.tables",
         "gradlab.nn",
@@ -57,7 +60,7 @@ ALLOWED = {
         "gradlab.estimators",
         "gradlab.lab",
     },
-    "gradlab.__main__": {"gradlab.cli"},
+    "gradlab.__main__": {"gradlab.cli", "gradlab.extras"},
 }
 LATE = {"sklearn", "matplotlib", "torch", "numba", "threadpoolctl"}  # never while a module is being imported,
 COMPILING = "gradlab.training.engines"  # nowhere else is anything compiled,

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from gradlab.cli import app, running
 from gradlab.datasets import DATASETS
-from gradlab.lab.schema import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS, File
+from gradlab.lab.names import MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS
+from gradlab.lab.schema import File
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.initializers import INITIALIZERS
 
@@ -84,7 +85,7 @@ UNFIT = st.one_of(
     st.sampled_from(
         [0, -1, 10**9, 2**63, 10**400, 0.5, -0.0, 1e300, float("nan"), float("inf"), True, False, "", "1", "x" * 999,
          "\0", "a/b", "é", [], {}, [[]], [[[1]]], {"a": {"b": 1}}, [1, "a"], [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3],
-         datetime.date(2000, 1, 1), datetime.datetime(2000, 1, 1), datetime.time(1)]
+         datetime.date(2000, 1, 1), datetime.datetime(2000, 1, 1), datetime.time(1)]  # noqa: DTZ001
     ),
     st.text(max_size=5),
     st.lists(st.integers() | st.text(max_size=3) | st.floats(), max_size=3),

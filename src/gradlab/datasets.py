@@ -189,7 +189,7 @@ def _split(
     from sklearn.model_selection import train_test_split
 
     try:
-        parts = train_test_split(x, y, test_size=fraction, random_state=seed, stratify=y)
+        parts: list[np.ndarray] = train_test_split(x, y, test_size=fraction, random_state=seed, stratify=y)
     except ValueError:  # fewer samples in a part, or in a class, than two
         parts = [x, x, y[:0], y]
     if any(np.unique(y_part).size < 2 for y_part in parts[2:]):

@@ -28,7 +28,7 @@ def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
             _sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
@@ -38,7 +38,7 @@ def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
 
 def read_file(path: Path, most: int) -> bytes:
     """Return what is in a file of at most so many bytes; OSError for what is no file, or is larger."""
-    found = os.stat(path)
+    found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     if found.st_size > most:

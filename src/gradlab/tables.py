@@ -3,7 +3,6 @@
 import csv
 import difflib
 import math
-import os
 import re
 import reprlib
 import stat
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
@@ -160,7 +160,7 @@ def _check_same(path: str, names: Sequence[str], columns: list[str]) -> None:
 def _opened(path: str) -> TextIO:
     """Open a file of bearable size; bytes that are not UTF-8 become lone surrogates, for `_lines` to find."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
             raise _fault(path, f"it is {kind}; a file is expected")

@@ -57,7 +57,8 @@ def test_to_scikit_learn_and_back(task, activation):
 @each_task
 def test_from_scikit_learn_and_back(task):
     X = TASKS[task][0]
-    theirs = small(task, "tanh", cls=ScikitMLPClassifier, early_stopping=True)
+    has_texts = task == "multiclass"  # for labels, with which early stopping fails in scikit-learn 1.6 and 1.7
+    theirs = small(task, "tanh", cls=ScikitMLPClassifier, early_stopping=not has_texts)
     ours = MLPClassifier.from_sklearn(theirs)
     for other in (ours, ours.to_sklearn()):
         np.testing.assert_allclose(other.predict_proba(X), theirs.predict_proba(X), rtol=1e-12, atol=1e-12)

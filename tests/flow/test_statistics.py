@@ -1,3 +1,4 @@
+import inspect
 import itertools
 import math
 import subprocess
@@ -124,9 +125,9 @@ def test_five_seeds_have_an_interval_of_the_median_of_their_own_level():
 def test_the_bootstrap_is_scipys(statistic, confidence):
     values = np.sort(np.random.default_rng(1).exponential(size=17))
     interval = bootstrap_interval(values, statistic, confidence, 2000, seed=5)
-    theirs = stats.bootstrap(
-        (values,), statistic, confidence_level=confidence, n_resamples=2000, method="BCa", rng=np.random.default_rng(5)
-    )
+    options = {"confidence_level": confidence, "n_resamples": 2000, "method": "BCa"}
+    generator = "rng" if "rng" in inspect.signature(stats.bootstrap).parameters else "random_state"  # before SciPy 1.15
+    theirs = stats.bootstrap((values,), statistic, **options, **{generator: np.random.default_rng(5)})
     assert interval.estimate == statistic(values)
     np.testing.assert_allclose([interval.low, interval.high], theirs.confidence_interval, rtol=1e-9)
 

@@ -1,7 +1,6 @@
 """A cluster on this machine, for all tests that need one."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +10,9 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def cluster(begin_for_all):
     """A scheduler and two workers, each a process of its own."""
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -24,17 +23,9 @@ def cluster():
         ["distributed.cli.dask_scheduler", "--host", host, "--port", port, "--no-dashboard", "--no-show"],
         ["distributed.cli.dask_worker", address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard"],
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for command in commands
-    ]
-    yield address
-    for process in processes:  # each with its own
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for command in commands:
+        options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        begin_for_all(sys.executable, "-m", *command, **options)
+    with distributed.Client(address, timeout=600, set_as_default=False) as client:
+        client.wait_for_workers(2, 600)
+    return address

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.datasets import DATASETS
-from gradlab.lab.config import ConfigError, load_config
-from gradlab.lab.schema import OPTIMIZER_OPTIONS, TABLES
+from gradlab.lab.config import load_config
+from gradlab.lab.errors import ConfigError
+from gradlab.lab.names import OPTIMIZER_OPTIONS
+from gradlab.lab.schema import TABLES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -8,9 +8,9 @@ from gradlab.lab.engines import settle
 from gradlab.lab.experiment import run_experiment
 from gradlab.lab.figures import draw
 from gradlab.lab.log import read_history
+from gradlab.lab.names import MEASURES
 from gradlab.lab.results import judge
 from gradlab.lab.run_folder import RunFolder, read_arrays, read_summary
-from gradlab.lab.schema import MEASURES
 from gradlab.lab.sweep import carry_out
 from gradlab.training import train
 from gradlab.training.engines import compiled

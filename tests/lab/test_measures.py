@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from gradlab.lab.measures import majority, of_flow, scores
-from gradlab.lab.schema import MEASURES
+from gradlab.lab.names import MEASURES
 
 LOGITS = arrays(np.float64, (3, 12), elements=st.sampled_from([-30.0, -1.5, -0.5, 0.0, 0.25, 1.0, 30.0]))
 LABELS = arrays(np.float64, 12, elements=st.sampled_from([0.0, 1.0])).filter(lambda y: 0.0 < y.mean() < 1.0)

@@ -149,7 +149,7 @@ class Life:
         ready, told = processes.Pipe(duplex=False)
         self.process = processes.Process(target=live, args=(config_path, folder, told))
         self.process.start()
-        assert ready.poll(60.0)
+        assert ready.poll(600.0)
 
     def is_over(self, seconds):
         """Whether it comes to its end by itself; after so many seconds it is killed."""
@@ -167,7 +167,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_undisturbed(whole, tmp_path):
     rng, kills = np.random.default_rng(), 0
     for run in itertools.count():
         while not Life(folder.parent / "c.toml", tmp_path / str(run)).is_over(
-            rng.uniform(0.0, seconds / 3) if kills < KILLS else 60.0
+            rng.uniform(0.0, seconds / 3) if kills < KILLS else 600.0
         ):
             kills += 1
         assert_same(folder, tmp_path / str(run))
@@ -292,7 +292,7 @@ def test_the_second_process_is_refused_and_told_of_the_first(tmp_path):
     process = processes.Process(target=hold, args=(tmp_path / "c.toml", tmp_path / "runs" / "c", held))
     process.start()
     try:
-        assert held.wait(60.0)
+        assert held.wait(600.0)
         before = content(tmp_path / "runs")
         with pytest.raises(FolderInUseError, match=f"process {process.pid} is writing there"):
             RunFolder(tmp_path / "runs" / "c", config)

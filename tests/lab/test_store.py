@@ -230,13 +230,13 @@ def test_no_mutated_file_is_read_as_something_else(trained, kind, count, tmp_pat
     for i in range(count):
         mutant.write_bytes(mutated(content, rng))
         tracemalloc.start()
-        started = time.perf_counter()
+        started = time.process_time()
         error = ""
         try:
             found = loaded(mutant)
         except StoreError as refusal:
             error = str(refusal)
-        assert time.perf_counter() - started < 1.0, i
+        assert time.process_time() - started < 1.0, i
         assert tracemalloc.get_traced_memory()[1] < 100e6, i
         tracemalloc.stop()
         refused += bool(error)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,16 @@ COMMAND = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import ma
 
 
 def gradlab(*arguments, cwd):
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=400)
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
 
 
-def begin(*arguments, cwd):
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def begin_gradlab(begin):
+    return partial(begin, *COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def until(true, seconds=240.0):
+def until(true, seconds=600.0):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -111,11 +112,11 @@ def test_what_is_there_is_not_trained_again(where, small, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal there")
-def test_a_sweep_that_was_killed_and_started_again_ends_with_the_same_table(tmp_path):
+def test_a_sweep_that_was_killed_and_started_again_ends_with_the_same_table(begin_gradlab, tmp_path):
     quick = ["--seeds", 2, "--set", "training.epochs=20", "--json"]
     arguments = ["run", CONFIGS / "depth_sweep.toml", "--workers", 2, "--checkpoint-every", 1, *quick]
     undisturbed = gradlab("run", CONFIGS / "depth_sweep.toml", "--out", "undisturbed", *quick, cwd=tmp_path)
-    process = begin(*arguments, cwd=tmp_path)
+    process = begin_gradlab(*arguments, cwd=tmp_path)
     until(lambda: len(results_in(tmp_path / "runs/depth_sweep")) >= 4)  # of eight
     process.kill()
     process.communicate()
@@ -144,10 +145,10 @@ def children_of(pid):
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are found there")
-def test_a_run_that_always_kills_its_worker_is_given_up_and_named(tmp_path):
+def test_a_run_that_always_kills_its_worker_is_given_up_and_named(begin_gradlab, tmp_path):
     one = LONG.replace('"network.depth" = [1, 2]\n"training.learning_rate" = [0.1, 1]', '"network.depth" = [1]')
     (tmp_path / "long.toml").write_text(one)
-    process = begin("run", "long.toml", "--workers", 2, "--quiet", cwd=tmp_path)
+    process = begin_gradlab("run", "long.toml", "--workers", 2, "--quiet", cwd=tmp_path)
     until(lambda: len(results_in(tmp_path / "runs/long")) == 1)
     for _ in range(2):  # the first time along with one that has nothing to do
         (tmp_path / "runs/long/metrics.jsonl").write_bytes(b"")
@@ -157,7 +158,7 @@ def test_a_run_that_always_kills_its_worker_is_given_up_and_named(tmp_path):
         for pid in children_of(process.pid):
             os.kill(pid, signal.SIGKILL)
         os.kill(process.pid, signal.SIGCONT)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 1
     assert errors == "gradlab: long, depth=1: its worker died each of 2 times that it was tried\n"
     assert "short, depth=1" in output
@@ -165,14 +166,14 @@ def test_a_run_that_always_kills_its_worker_is_given_up_and_named(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console's interrupt cannot be sent to one process there")
-def test_an_interrupt_keeps_what_every_worker_had(tmp_path):
+def test_an_interrupt_keeps_what_every_worker_had(begin_gradlab, tmp_path):
     (tmp_path / "long.toml").write_text(LONG)
-    process = begin("run", "long.toml", "--workers", 2, "--quiet", cwd=tmp_path)
+    process = begin_gradlab("run", "long.toml", "--workers", 2, "--quiet", cwd=tmp_path)
     until(lambda: len(results_in(tmp_path / "runs/long")) == 4)
     log = tmp_path / "runs/long/metrics.jsonl"
     until(lambda: all(log.read_bytes().count(b'"long, depth=1, learning_rate=%d' % rate) > 5 for rate in (0, 1)))
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert errors == (
         "gradlab: interrupted; what was recorded is in runs/long; go on with: gradlab run --resume runs/long\n"

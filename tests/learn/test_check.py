@@ -309,7 +309,7 @@ def test_an_optimizer_may_be_held_against_another_family():
 
 def gradlab(*arguments, cwd=None):
     command = [sys.executable, "-m", "gradlab", *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, check=False, cwd=cwd)
 
 
 def test_the_command_says_it_by_its_exit_code(written):

@@ -168,7 +168,7 @@ def gradlab(tmp_path, *arguments):
 
     command = [sys.executable, "-m", "gradlab", "exercise", *arguments]
     done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", env=os.environ | env, cwd=tmp_path, timeout=60, check=False
+        command, capture_output=True, encoding="utf-8", env=os.environ | env, cwd=tmp_path, timeout=600, check=False
     )
     assert "Traceback" not in done.stderr
     return done
@@ -234,3 +234,23 @@ def test_a_wrong_name_is_said(tmp_path, arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "platform, settings",
+    [
+        ("linux", Path("home", ".config")),
+        ("darwin", Path("home", "Library", "Application Support")),
+        ("win32", Path("home", "Roaming")),
+    ],
+)
+def test_what_is_solved_is_kept_in_the_users_own_folder(platform, settings, tmp_path, monkeypatch):
+    for name in ("GRADLAB_PROGRESS", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setenv("APPDATA", str(tmp_path / "home" / "Roaming"))
+    assert workbook.progress_file() == tmp_path / settings / "gradlab" / "exercises.json"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
+    if platform == "linux":
+        assert workbook.progress_file() == tmp_path / "elsewhere" / "gradlab" / "exercises.json"

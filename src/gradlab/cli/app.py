@@ -56,7 +56,7 @@ def _gradlab(
 @contextmanager
 def mistakes_named() -> Iterator[None]:
     """Exit with 2 and a line for each mistake in the configuration, 1 for a file at fault, and 130 if interrupted."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.store import StoreError
 
     try:
@@ -69,7 +69,7 @@ def mistakes_named() -> Iterator[None]:
         print(f"gradlab: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except MemoryError as error:
-        print(f"gradlab: not enough memory: {error or 'for what is asked for'}", file=sys.stderr)
+        print(f"gradlab: not enough memory: {str(error) or 'for what is asked for'}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         print("gradlab: interrupted", file=sys.stderr)

@@ -74,23 +74,23 @@ def list_(
 ) -> None:
     """List what a configuration can name: datasets, activations, initializers, optimizers, losses, and so on."""
     from gradlab.datasets import DATASETS
-    from gradlab.lab import schema
+    from gradlab.lab import names
     from gradlab.nn.activations import ACTIVATIONS
     from gradlab.nn.checks import not_one_of
     from gradlab.nn.initializers import INITIALIZERS
 
-    def options(names: Sequence[str]) -> str:
-        return f"takes {', '.join(names)}" if names else ""
+    def options(taken: Sequence[str]) -> str:
+        return f"takes {', '.join(taken)}" if taken else ""
 
     lists: dict[str, dict[str, str]] = {
         "datasets": {name: spec.description for name, spec in DATASETS.items()},
         "activations": {name: _first_line(activation) for name, activation in ACTIVATIONS.items()},
         "initializers": {name: _first_line(initializer) for name, initializer in INITIALIZERS.items()},
-        "optimizers": {name: options(names) for name, names in schema.OPTIMIZER_OPTIONS.items()},
-        "losses": schema.CONFIG_LOSSES,
-        "schedules": {name: options(names) for name, names in schema.SCHEDULE_OPTIONS.items()},
-        "engines": schema.ENGINES,
-        "measures": schema.MEASURES,
+        "optimizers": {name: options(taken) for name, taken in names.OPTIMIZER_OPTIONS.items()},
+        "losses": names.CONFIG_LOSSES,
+        "schedules": {name: options(taken) for name, taken in names.SCHEDULE_OPTIONS.items()},
+        "engines": names.ENGINES,
+        "measures": names.MEASURES,
     }
     if what is not None and what not in lists:
         print(f"gradlab: list: {not_one_of(what, lists)}", file=sys.stderr)

@@ -9,7 +9,7 @@ MEMORY_LIMIT = 8 * 2**30  # bytes
 
 def sizes_of(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
     """Estimate every experiment; refuse what would not fit."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.size import estimate
 
     sizes = []
@@ -44,7 +44,7 @@ def bytes_at_a_time(sizes: Sequence[Any], n_processes: int) -> int:
 def load_all(plan: Any, source: Path) -> list[Any]:
     """Load the data of every experiment, the same data once."""
     from gradlab.lab.build import load_data
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
 
     loaded: dict[Any, Any] = {}
     for experiment in plan.experiments:

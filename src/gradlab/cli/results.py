@@ -45,7 +45,7 @@ def predict(
 
 def _predictions(folder: Path, table: Path, proba: bool, variant: str | None, seed: int | None) -> Iterator[list[Any]]:
     """Yield a header, and what the network says of each row."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.models import load_models
     from gradlab.lab.store import StoreError
     from gradlab.nn.checks import not_one_of
@@ -88,7 +88,7 @@ def collect(
     yet. Exits with 2 for a mistake in the arguments, and 1 if there is nothing to gather or a file is damaged.
     """
     from gradlab.lab import collect as lab
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.store import StoreError
 
     with mistakes_named():

@@ -48,7 +48,8 @@ def run(
     Exits with 0 if all went well, 1 if training diverged, a file could not be written or read, or another process is
     writing the folder, 2 for a mistake in the configuration, 3 if a claim does not hold, 130 if interrupted.
     """
-    from gradlab.lab.config import ConfigError, load_config
+    from gradlab.lab.config import load_config
+    from gradlab.lab.errors import ConfigError
 
     with mistakes_named():
         n_processes = _count(workers)
@@ -87,7 +88,7 @@ def run(
 
 def _to_resume(folder: Path, given: Sequence[str]) -> Any:
     """Look at the folder to go on with; refuse what is no run, and whatever would make another run of it."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.examine import examine
 
     problems = [f"{name}: not together with --resume, which goes on as it was begun" for name in given]
@@ -103,7 +104,7 @@ def _to_resume(folder: Path, given: Sequence[str]) -> Any:
 
 def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
     """Look at the folder to write; refuse one that holds something else than this run, before anything is trained."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.lab.examine import examine, free_folder, newest_unfinished
 
     if out is None:
@@ -118,9 +119,9 @@ def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
     return state
 
 
-def _settled(state: Any, plan: Any, source: Path) -> tuple[Any, list[str]]:
+def _settled(state: Any, plan: Any, source: Path) -> Any:
     """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.training.engines import EngineError
 
     try:
@@ -133,7 +134,7 @@ def _settled(state: Any, plan: Any, source: Path) -> tuple[Any, list[str]]:
 def _opened(workers: str) -> Iterator[Any]:
     """Open the workers, or say what is missing for it."""
     from gradlab.lab import executors
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
 
     with ExitStack() as stack:
         try:
@@ -146,7 +147,7 @@ def _opened(workers: str) -> Iterator[Any]:
 def _count(workers: str) -> int:
     """Return how many processes of this machine are asked for; 0 for a cluster."""
     from gradlab.lab import executors
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
 
     try:
         return executors.count(workers)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +46,7 @@ def explain(
     Looks at the first seed of the first experiment. Exits with 0 whatever the comparison shows, 1 if training diverged,
     2 for a mistake in the arguments or the configuration.
     """
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.learn.worked import lecture
     from gradlab.nn.checks import not_one_of
 
@@ -80,7 +79,7 @@ def diagram(
     """
     from gradlab import learn
     from gradlab.files import whole_or_not_at_all
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
 
     with _mistakes_in_a_step():
         if out is not None and (out.is_dir() or not out.parent.is_dir()):
@@ -99,7 +98,7 @@ def _mistakes_in_a_step() -> Iterator[None]:
     """Compute as `run` trains; exit with 2 and a line for a mistake, and with 1 where training diverges."""
     from threadpoolctl import threadpool_limits
 
-    from gradlab.lab.config import ConfigError
+    from gradlab.lab.errors import ConfigError
     from gradlab.training.divergence import DivergenceError
 
     with mistakes_named():
@@ -119,36 +118,55 @@ def _next_step(
     config: Path | None, overrides: Sequence[str], samples: Any, index: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train `index` steps, as `run` would; return the network, loss and batch of the next, and what updates it."""
-    import numpy as np
-
-    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_schedule
-    from gradlab.lab.config import ConfigError, config_of, load_config
     from gradlab.nn.checks import check_int
 
     check_int("--step", index, 0)
+    begun = _configured(config, overrides) if config or overrides else _on_xor()
+    network, loss, optimizer, x, y, batch_size, schedule, penalties = begun
+    batch = _train_up_to(index, network, loss, optimizer, x, y, batch_size, schedule, penalties)
+    rows = batch if samples is None else samples
+    arguments = {"network": network, "loss": loss, "x": x, "y": y, "samples": rows}
+    return arguments, {"optimizer": optimizer, **penalties}
+
+
+def _on_xor() -> tuple[Any, ...]:
+    """Make what `XOR` says; from Python, so that no configuration need be read."""
+    from gradlab.nn import SGD, BinaryCrossEntropy, Network, mlp
+
+    network, (x, y) = Network(mlp([2, 2, 1], "sigmoid"), seed=0), _xor_table()
+    return network, BinaryCrossEntropy(), SGD(0.5), x, y, 4, None, {}
+
+
+def _configured(config: Path | None, overrides: Sequence[str]) -> tuple[Any, ...]:
+    """Make network, loss, optimizer, samples, targets, batch size, schedule and penalties of the first experiment."""
+    from gradlab.lab.build import build_loss, build_network, build_optimizer, build_schedule
+    from gradlab.lab.config import config_of, load_config
+    from gradlab.lab.errors import ConfigError
+
     if config is None:
         on_data = [override for override in overrides if override.strip().startswith("data")]
         if on_data:
             raise ConfigError([f"--set {on_data[0]}: without a CONFIG the data are XOR; name one"])
         plan = config_of(XOR, "XOR", overrides)
-        data: Any = SimpleNamespace(
-            x_train=np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), y_train=np.array([0.0, 1.0, 1.0, 0.0])
-        )
+        x, y = _xor_table()
     else:
         plan = load_config(config, overrides, None)
         plan = plan.model_copy(update={"experiments": plan.experiments[:1]})
         sizes_of(plan, config)
         [data] = load_all(plan, config)
+        x, y = data.x_train, data.y_train
     [experiment] = plan.experiments
-    x, y, training = data.x_train, data.y_train, experiment.training
-    network, loss = build_network(experiment.network, data, experiment.seeds[0]), build_loss(training)
-    optimizer = build_optimizer(training, network)
+    training = experiment.training
+    network = build_network(experiment.network, x.shape[1], experiment.seeds[0])
+    optimizer, schedule = build_optimizer(training, network), build_schedule(training)
     penalties = {"l1": training.l1, "l2": training.l2, "clip_norm": training.clip_norm}
-    schedule = build_schedule(training)
-    batch = _train_up_to(index, network, loss, optimizer, x, y, training.batch_size, schedule, penalties)
-    rows = batch if samples is None else samples
-    arguments = {"network": network, "loss": loss, "x": x, "y": y, "samples": rows}
-    return arguments, {"optimizer": optimizer, **penalties}
+    return network, build_loss(training), optimizer, x, y, training.batch_size, schedule, penalties
+
+
+def _xor_table() -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0, 1.0, 0.0])
 
 
 def _train_up_to(

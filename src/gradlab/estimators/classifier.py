@@ -200,7 +200,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     loss_: float
     _optimizer: Optimizer
     _best: Best
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ScikitMLPClassifier._parameter_constraints,
         "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), Activation, "array-like"],
         "loss": [StrOptions(set(LOSSES)), Loss, None],
@@ -711,7 +711,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ImportError
+        ModuleNotFoundError
             If the package onnx is not installed (the extra ``onnx``).
         ValueError
             For a layer of somebody's own.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlab.extras import needed_by
 from gradlab.nn import Dense, Network
 
 
@@ -53,8 +54,14 @@ def draw_flow(flow: dict[str, np.ndarray], ax: Any = None) -> Any:
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If Matplotlib is not installed.
     """
-    import matplotlib.pyplot as plt
+    with needed_by("plot_flow"):
+        import matplotlib.pyplot as plt
 
     if ax is None:
         _, ax = plt.subplots(layout="constrained")

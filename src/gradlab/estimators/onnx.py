@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gradlab.extras import needed_by
 from gradlab.files import whole_or_not_at_all
 from gradlab.nn import (
     ELU,
@@ -72,16 +72,14 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
 
     Raises
     ------
-    ImportError
+    ModuleNotFoundError
         If the package onnx is not installed.
     ValueError
         For a layer, or a kind of class, that cannot be written.
     """
-    try:
+    with needed_by("to_onnx"):
         import onnx
         from onnx import TensorProto, helper
-    except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install 'gradlab[onnx]'") from error
 
     add = _Graph(network.dtype)
     value = "X"
@@ -114,7 +112,7 @@ def to_onnx(network: Network, out_activation: str, classes: np.ndarray | None, p
     with whole_or_not_at_all(path) as file:
         file.write(model.SerializeToString())
         if path.exists():
-            os.chmod(file.name, path.stat().st_mode)
+            Path(file.name).chmod(path.stat().st_mode)
 
 
 def _onnx_layer(add: _Graph, layer: Layer, x: str) -> str:

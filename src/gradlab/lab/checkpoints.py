@@ -12,9 +12,10 @@ import numpy as np
 from gradlab import __version__
 from gradlab.datasets import shape
 from gradlab.lab.build import blank_network, tensor_shapes
+from gradlab.lab.names import MEASURES
 from gradlab.lab.recording import RECORDED, flow_shapes
 from gradlab.lab.results import GRID, HISTORY, Result
-from gradlab.lab.schema import MEASURES, Experiment
+from gradlab.lab.schema import Experiment
 from gradlab.lab.store import FORMAT, Declare, Declared, StoreError, load, save
 from gradlab.nn.network import Network
 

@@ -11,8 +11,8 @@ from gradlab.files import whole_or_not_at_all
 from gradlab.lab.checkpoints import load_result, result_path
 from gradlab.lab.config import load_config
 from gradlab.lab.examine import examine
+from gradlab.lab.names import MEASURES
 from gradlab.lab.run_folder import entry, read_summary
-from gradlab.lab.schema import MEASURES
 from gradlab.lab.store import StoreError
 
 _PLAIN = int | float | str | bool

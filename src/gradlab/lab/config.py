@@ -8,28 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from gradlab.extras import needed_by
 from gradlab.files import read_file
+from gradlab.lab.errors import ConfigError
 from gradlab.lab.expansion import MAX_RUNS, count, expand, with_defaults
 from gradlab.lab.schema import TABLES, Config, Expectation, Experiment, File, Sweep, Table, Variant
 from gradlab.nn.checks import not_one_of
 
+with needed_by("gradlab.lab"):
+    from pydantic import ValidationError
+
 MAX_BYTES = 10**7  # of a configuration
 _TABLES: dict[str, type[Table]] = {"": File, "variants": Variant, "expect": Expectation, "sweep": Sweep, **TABLES}
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: one line per mistake, with file, key, what was given and what is allowed."""
-
-    def __init__(self, problems: Sequence[str]):
-        self.problems = [_on_a_line(problem) for problem in problems]
-        super().__init__("\n".join(self.problems))
-
-
-def _on_a_line(text: str) -> str:
-    """Escape what would end the line or not be seen: a key of TOML may hold it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ class InThisProcess(Executor):
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a task may raise anything
             future.set_exception(error)
         return future
 
@@ -182,10 +182,11 @@ class _Process:
             if not self._send(task):  # it died idle, however lately: that is not the task's fault
                 self._process = None
                 self._send(task)
-            value, error = self._tasks.recv()
+            answer: tuple[T, BaseException | None] = self._tasks.recv()
         except (EOFError, OSError):
             self._process = None
             raise BrokenExecutor("the process died") from None
+        value, error = answer
         if isinstance(error, KeyboardInterrupt):
             self._process = None  # it takes no other task
         if error is not None:
@@ -201,7 +202,7 @@ class _Process:
                 self._start()
         try:
             self._tasks.send(task)
-            return self._tasks.recv() == RECEIVED
+            return bool(self._tasks.recv() == RECEIVED)
         except (EOFError, OSError):
             return False
 
@@ -285,7 +286,7 @@ def _execute(task: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return task(), None
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         return None, error
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -312,7 +313,7 @@ def _cluster(address: str) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise ValueError(f"{address}: a cluster needs distributed; pip install 'gradlab[cluster]'") from None
+        raise ValueError(f'{address}: a cluster needs distributed: pip install "gradlab[cluster]"') from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # its failures are reported here, in one line
     asyncio.run(_meet_scheduler(address))
     with Client(address, timeout=CONNECT, set_as_default=False) as client:

@@ -16,9 +16,10 @@ from gradlab.lab.build import (
     tensor_shapes,
 )
 from gradlab.lab.measures import majority, of_flow, scores
+from gradlab.lab.names import MEASURES
 from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recorded_steps
 from gradlab.lab.results import HISTORY, GroupResult, Result, gather, under
-from gradlab.lab.schema import MEASURES, Experiment
+from gradlab.lab.schema import Experiment
 from gradlab.lab.size import replicas_at_once
 from gradlab.lab.store import Declared
 from gradlab.nn.network import Network

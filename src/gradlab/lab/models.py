@@ -66,7 +66,8 @@ class Model:
         ValueError
             Naming the file, and where and what is wrong with it.
         """
-        return (read_features(table, self.features) - self.mean) / self.scale
+        rows: np.ndarray = (read_features(table, self.features) - self.mean) / self.scale
+        return rows
 
 
 def check_count(path: Path, experiments: Sequence[Experiment]) -> None:

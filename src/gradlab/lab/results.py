@@ -10,8 +10,9 @@ from gradlab.datasets import Dataset
 from gradlab.flow.probes import Weights
 from gradlab.flow.statistics import mean_interval
 from gradlab.lab.build import blank_network, fill
+from gradlab.lab.names import MEASURES
 from gradlab.lab.recording import RECORDED
-from gradlab.lab.schema import MEASURES, Expectation, Experiment
+from gradlab.lab.schema import Expectation, Experiment
 from gradlab.nn.network import Network
 
 GRID = 150  # points along each side of the plane on which a decision boundary is drawn

@@ -5,70 +5,32 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Strict,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    create_model,
-)
-
 from gradlab.datasets import DATASETS
+from gradlab.extras import needed_by
+from gradlab.lab.names import CONFIG_LOSSES, ENGINES, MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS
 from gradlab.nn.activations import ACTIVATIONS
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.initializers import INITIALIZERS
 from gradlab.nn.optimizers import OPTIMIZERS
 
-OPTIMIZER_OPTIONS = {
-    "sgd": ("momentum", "nesterov"),
-    "rmsprop": ("decay", "epsilon"),
-    "adam": ("beta1", "beta2", "epsilon"),
-    "adamw": ("beta1", "beta2", "epsilon", "weight_decay"),
-}
-SCHEDULE_OPTIONS = {
-    "constant": (),
-    "step": ("schedule_every", "schedule_factor"),
-    "exponential": ("schedule_factor",),
-    "cosine": ("schedule_floor",),
-}
-CONFIG_LOSSES = {
-    "binary_cross_entropy": "of the sigmoid of the logit, the two fused: a wrong output never stalls",
-    "squared_error": "of the sigmoid of the logit, its slope kept: a saturated output stalls",
-}
-ENGINES = {
-    "auto": "compiled where Numba is installed and knows every part, else plain",
-    "plain": "the layers themselves, one step after the other",
-    "compiled": 'whole epochs without Python, the seeds on threads; needs: pip install "gradlab[fast]"',
-}
-MEASURES = {
-    "test_accuracy": "share of the test part classified rightly, at the end",
-    "train_accuracy": "the same of the training part",
-    "test_loss": "loss on the test part, at the end",
-    "train_loss": "loss on the training part, at the end",
-    "test_balanced_accuracy": "share of each class of the test part classified rightly, averaged over both",
-    "test_f1": "harmonic mean of precision and recall of the second class, on the test part",
-    "test_roc_auc": "area under the ROC curve on the test part: share of the pairs whose logits are in order",
-    "test_log_loss": "cross-entropy on the test part, whatever the training's loss",
-    "test_majority": "share of the test part that is of the larger class: the accuracy of always saying it",
-    "gradient_ratio": "norm of the first layer's weight gradient over the last layer's, at the first step",
-    "gradient_decay": "the factor that this is a layer",
-    "least_gradient": "least norm of a layer's weight gradient, at the first step",
-    "final_gradient_ratio": "as gradient_ratio, at the last recorded step",
-    "final_gradient_decay": "as gradient_decay, at the last recorded step",
-    "final_least_gradient": "as least_gradient, at the last recorded step",
-}
-STATISTICS = ("mean", "median", "min", "max")
-
+with needed_by("gradlab.lab"):
+    from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Discriminator,
+        Field,
+        PlainValidator,
+        Strict,
+        Tag,
+        TypeAdapter,
+        ValidationError,
+        ValidatorFunctionWrapHandler,
+        WrapValidator,
+        create_model,
+    )
 
 # --- values --------------------------------------------------------------------------------------------------------
 
@@ -103,7 +65,7 @@ def _choice(choices: Iterable[str]) -> PlainValidator:
     """One of some names; one that is not among them, but like one that is, is asked about."""
     choices = tuple(choices)
 
-    def check(value: Any) -> str:
+    def check(value: object) -> object:
         if value not in choices:
             raise ValueError(not_one_of(value, choices))
         return value
@@ -392,7 +354,7 @@ class Expectation(Table):
     def holds(self, measured: float) -> bool:
         """Whether a number is within the bounds; nan is not."""
         above = self.above is None or measured > self.above
-        return above and (self.below is None or measured < self.below) and measured == measured
+        return above and (self.below is None or measured < self.below) and not math.isnan(measured)
 
     def misfits(self) -> Iterator[tuple[str, str]]:
         """Hold the bounds against each other."""

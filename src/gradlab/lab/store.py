@@ -153,7 +153,7 @@ def _digest(kind: str, about: Any, entries: Mapping[str, _Entry], parts: Mapping
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """Open a regular file, and return its size too; every failure names the file."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise StoreError(path, "it is not a file")
         with open(path, "rb") as file:
             yield file, os.fstat(file.fileno()).st_size

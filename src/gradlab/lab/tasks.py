@@ -60,7 +60,7 @@ def run_all(
     """
     outcomes: dict[str, Outcome] = {}
     tries: Counter[str] = Counter()
-    running: dict[Future, str] = {}
+    running: dict[Future[Any], str] = {}
     waiting, suspects = deque(tasks), deque[str]()
 
     def submit(key: str) -> None:

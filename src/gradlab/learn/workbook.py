@@ -7,6 +7,7 @@ import datetime
 import inspect
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,9 +132,16 @@ def exercise_of(path: Path) -> str:
 
 def progress_file() -> Path:
     """Return where it is kept which exercises have been solved: in the user's own folder for such things."""
-    import typer
+    return Path(os.environ.get("GRADLAB_PROGRESS") or _settings_folder() / "gradlab" / "exercises.json")
 
-    return Path(os.environ.get("GRADLAB_PROGRESS") or Path(typer.get_app_dir("gradlab")) / "exercises.json")
+
+def _settings_folder() -> Path:
+    """Return where this system keeps what programs note for a user."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home())
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def solved() -> dict[str, str]:
@@ -166,7 +174,7 @@ def note_solved(name: str) -> None:
     """
     days = solved()
     if name not in days:
-        path = progress_file()
+        path, today = progress_file(), datetime.date.today().isoformat()  # noqa: DTZ011  # the learner's own day
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_not_at_all(path) as file:
-            file.write(json.dumps(days | {name: datetime.date.today().isoformat()}, indent=1).encode())
+            file.write(json.dumps(days | {name: today}, indent=1).encode())

@@ -69,7 +69,7 @@ def lay_open(
 def part_of(network: Network, place: str, passes: dict[str, LayerPass]) -> LayerPass:
     """Return one layer's part; raise ValueError naming the layer around it if that does not show its inside."""
     if place not in passes:
-        outer = place.split(".")[0]
+        outer = place.partition(".")[0]
         layer = network.layers[int(outer)]
         raise ValueError(f"layer {outer} ({layer!r}) does not show the pass of the layers inside it; a Residual does")
     return passes[place]

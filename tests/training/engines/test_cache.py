@@ -120,5 +120,5 @@ def test_one_process_at_a_time_compiles(monkeypatch):
     monkeypatch.setattr(cache, "_compile", compile_while_another_tries)
     cache.load.__wrapped__(np.dtype(np.float32))
     assert seen == [np.float32]
-    with FileLock(cache.folder() / cache.LOCK, timeout=60):  # it is free again, or another test has it for a moment
+    with FileLock(cache.folder() / cache.LOCK, timeout=600):  # it is free again, or another test has it for a moment
         pass

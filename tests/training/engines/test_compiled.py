@@ -118,8 +118,8 @@ def test_a_fork_trains_and_predicts_while_other_threads_do():
         for _ in range(3):
             child = context.Process(target=_child, args=(network, queue), daemon=True)
             child.start()
-            logits, params = queue.get(timeout=60)
-            child.join(60)
+            logits, params = queue.get(timeout=600)
+            child.join(300)
             assert child.exitcode == 0
             np.testing.assert_array_equal(logits, predict(network, X, engine="compiled"))
             assert params.shape == network.params.shape

@@ -75,13 +75,13 @@ def _imported() -> Any:
     """Import the interpreter, whose functions take their folder then."""
     import numba
 
-    before, chosen = numba.config.CACHE_DIR, folder()  # type: ignore[attr-defined]
+    before, chosen = numba.config.CACHE_DIR, folder()
     if chosen != Path(__file__).parent / "__pycache__":  # where Numba looks first
-        numba.config.CACHE_DIR = str(chosen)  # type: ignore[attr-defined]
+        numba.config.CACHE_DIR = str(chosen)
     try:
         from gradlab.training.engines import interpreter
     finally:
-        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+        numba.config.CACHE_DIR = before
     return interpreter
 
 
@@ -89,7 +89,7 @@ def _announcer(dtype: np.dtype) -> Any:
     """Return a listener that says once that something is being compiled."""
     from numba.core import event
 
-    class Announcer(event.Listener):
+    class Announcer(event.Listener):  # type: ignore[misc]
         def __init__(self) -> None:
             self._is_new = True
 

@@ -10,7 +10,8 @@ import ast
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def unknown(network: Network, loss: Any = None, optimizer: Any = None, penalties
     return next((f"{name}: {why}" for name, part, table in parts if (why := _why_unknown(part, table, known))), "")
 
 
-def _why_unknown(part: Any, table: dict[type, Kernel], known: Mapping[type, tuple[str, Set[str]]]) -> str:
+def _why_unknown(part: Any, table: dict[type, Kernel], known: Mapping[type, tuple[str, AbstractSet[str]]]) -> str:
     kind = type(part)
     if kind not in table:
         return f"{part!r} has no compiled kernel"
