@@ -79,12 +79,12 @@ def small(tmp_path):
 
 
 def carried_out(config, folder, where):
-    plan = settle(load_config(config))[0]
-    with workers(where) as found, RunFolder(folder, plan) as run:
-        data = [load_data(experiment) for experiment in plan.experiments]
-        findings = sweep.carry_out_all(plan.experiments, data, folder, found, None, run.epoch)
+    configuration = settle(load_config(config))[0]
+    with workers(where) as found, RunFolder(folder, configuration) as run:
+        data = [load_data(experiment) for experiment in configuration.experiments]
+        findings = sweep.carry_out_all(configuration.experiments, data, folder, found, None, run.epoch)
         assert not findings.failures
-        run.finish([findings.results[e.name] for e in plan.experiments], [])
+        run.finish([findings.results[e.name] for e in configuration.experiments], [])
     return findings
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gradlab.cli.app import USAGE, app, mistakes_named
-from gradlab.cli.plans import load_all, sizes_of
+from gradlab.cli.configuration import load_all, sizes_of
 
 
 @app.command()
@@ -30,21 +30,21 @@ def diagnose(
     from gradlab.lab.config import load_config
 
     with mistakes_named():
-        plan = load_config(config, set_ or [], None)
-        sizes_of(plan, config)
-        found = dict(_diagnoses(plan, load_all(plan, config)))
+        configuration = load_config(config, set_ or [], None)
+        sizes_of(configuration, config)
+        found = dict(_diagnoses(configuration, load_all(configuration, config)))
     if as_json:
         from dataclasses import asdict
 
         print(json.dumps({name: [asdict(finding) for finding in d.findings] for name, d in found.items()}))
         return
-    several = len(plan.experiments) > 1
-    for experiment in plan.experiments:
+    several = len(configuration.experiments) > 1
+    for experiment in configuration.experiments:
         text = found[experiment.name].as_text(experiment.variant if several else "")
         print(f"{experiment.name}\n{textwrap.indent(text, '  ')}")
 
 
-def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _diagnoses(configuration: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     """Diagnose the first seed of each experiment."""
     from threadpoolctl import threadpool_limits
 
@@ -52,7 +52,7 @@ def _diagnoses(plan: Any, data: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     from gradlab.lab.build import build_loss, build_network, build_optimizer, build_weights
 
     with threadpool_limits(1):
-        for experiment, dataset in zip(plan.experiments, data, strict=True):
+        for experiment, dataset in zip(configuration.experiments, data, strict=True):
             network = build_network(experiment.network, dataset, experiment.seeds[0])
             yield (
                 experiment.name,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gradlab.cli.app import CLAIM_FAILED, DONE, FAILED, INTERRUPTED, app, mistakes_named, reason_of
-from gradlab.cli.plans import bytes_at_a_time, in_bytes, load_all, sizes_of
+from gradlab.cli.configuration import bytes_at_a_time, in_bytes, load_all, sizes_of
 from gradlab.cli.report import report, terminal_width
 
 
@@ -67,22 +67,22 @@ def run(
             config = resume / "config.toml"
         elif config is None:
             raise ConfigError(["CONFIG: missing; name a TOML file, such as one in configs/, or --resume DIR"])
-        plan = load_config(config, set_ or [], seeds)
-        state = state or _to_write(out, plan, config.stem)
-        plan, remarks = _settled(state, plan, config)
-        sizes = sizes_of(plan, config, n_processes)
+        configuration = load_config(config, set_ or [], seeds)
+        state = state or _to_write(out, configuration, config.stem)
+        configuration, remarks = _settled(state, configuration, config)
+        sizes = sizes_of(configuration, config, n_processes)
         if not quiet:
             for remark in remarks:
                 print(f"gradlab: {remark}", file=sys.stderr)
         if dry_run:
-            _print_plan(plan, sizes, n_processes, as_json)
+            _print_dry_run(configuration, sizes, n_processes, as_json)
             return
         with _opened(workers) as crew:
-            data = load_all(plan, config)
+            data = load_all(configuration, config)
             if not quiet:
-                _say_what_is_left_out(plan, sizes)
+                _say_what_is_left_out(configuration, sizes)
             threads = threads or (None if crew.in_this_process else 1)
-            code = _run(plan, data, state.path, crew, checkpoint_every, threads, as_json, quiet)
+            code = _run(configuration, data, state.path, crew, checkpoint_every, threads, as_json, quiet)
     raise typer.Exit(code)
 
 
@@ -102,16 +102,16 @@ def _to_resume(folder: Path, given: Sequence[str]) -> Any:
     return state
 
 
-def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
+def _to_write(out: Path | None, configuration: Any, stem: str) -> Any:
     """Look at the folder to write; refuse one that holds something else than this run, before anything is trained."""
     from gradlab.lab.errors import ConfigError
     from gradlab.lab.examine import examine, free_folder, newest_unfinished
 
     if out is None:
-        return newest_unfinished(stem, plan) or examine(free_folder(stem))
+        return newest_unfinished(stem, configuration) or examine(free_folder(stem))
     try:
         state = examine(out)
-        is_open = state.is_open_to(plan)
+        is_open = state.is_open_to(configuration)
     except OSError as error:
         raise ConfigError([f"--out {out}: {error.strerror}"]) from None
     if not is_open:
@@ -119,13 +119,13 @@ def _to_write(out: Path | None, plan: Any, stem: str) -> Any:
     return state
 
 
-def _settled(state: Any, plan: Any, source: Path) -> Any:
+def _settled(state: Any, configuration: Any, source: Path) -> Any:
     """Settle the engine of each experiment, or say why the one that is asked for cannot be used."""
     from gradlab.lab.errors import ConfigError
     from gradlab.training.engines import EngineError
 
     try:
-        return state.settled(plan)
+        return state.settled(configuration)
     except EngineError as error:
         raise ConfigError([f"{source}: training.{error}"]) from None
 
@@ -155,7 +155,7 @@ def _count(workers: str) -> int:
         raise ConfigError([f"--workers: {error}"]) from None
 
 
-def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool) -> None:
+def _print_dry_run(configuration: Any, sizes: Sequence[Any], n_processes: int, as_json: bool) -> None:
     """Print the resolved configuration, and what running it would take."""
     import tomli_w
 
@@ -169,7 +169,7 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
             "bytes_on_disk": size.disk,
             "thinned": size.recorded_steps.thinned,
         }
-        for experiment, size in zip(plan.experiments, sizes, strict=True)
+        for experiment, size in zip(configuration.experiments, sizes, strict=True)
     ]
     whole = {
         "networks": sum(row["networks"] for row in rows),
@@ -177,9 +177,9 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
         "bytes_on_disk": sum(row["bytes_on_disk"] for row in rows),
     }
     if as_json:
-        print(json.dumps({"config": plan.resolved, "experiments": rows, **whole}))
+        print(json.dumps({"config": configuration.resolved, "experiments": rows, **whole}))
         return
-    print(tomli_w.dumps(plan.resolved))
+    print(tomli_w.dumps(configuration.resolved))
     for row in rows:
         print(
             f"# {row['name']}: {row['networks']} networks of {row['parameters']} parameters, {row['engine']} engine, "
@@ -193,15 +193,15 @@ def _print_plan(plan: Any, sizes: Sequence[Any], n_processes: int, as_json: bool
     )
 
 
-def _say_what_is_left_out(plan: Any, sizes: Sequence[Any]) -> None:
+def _say_what_is_left_out(configuration: Any, sizes: Sequence[Any]) -> None:
     """Say for each experiment whether less of it is recorded than was asked for."""
-    for experiment, size in zip(plan.experiments, sizes, strict=True):
+    for experiment, size in zip(configuration.experiments, sizes, strict=True):
         if size.recorded_steps.thinned:
             print(f"gradlab: {experiment.name}: {size.recorded_steps.thinned}", file=sys.stderr)
 
 
 def _run(
-    plan: Any,
+    configuration: Any,
     data: Sequence[Any],
     path: Path,
     crew: Any,
@@ -213,15 +213,15 @@ def _run(
     """Train and keep, then print, then draw; return the exit code."""
     from gradlab.lab.run_folder import RunFolder
 
-    with RunFolder(path, plan, threads) as folder:
+    with RunFolder(path, configuration, threads) as folder:
         if folder.begun and not quiet:
             print(f"gradlab: going on with the unfinished run in {path}", file=sys.stderr)
         try:
-            found = _train(plan, data, folder, crew, checkpoint_every, threads, quiet)
-            results = [found.results[e.name] for e in plan.experiments if e.name in found.results]
+            found = _train(configuration, data, folder, crew, checkpoint_every, threads, quiet)
+            results = [found.results[e.name] for e in configuration.experiments if e.name in found.results]
             for name, error in found.failures.items():
                 print(f"gradlab: {name}: {_named(error)}", file=sys.stderr)
-            summary = folder.finish(results, _judge(plan, results))
+            summary = folder.finish(results, _judge(configuration, results))
             code = _show(summary, as_json) if results or as_json else FAILED
             if not found.interrupted:
                 if results:
@@ -280,7 +280,7 @@ def _named(error: BaseException) -> str:
 
 
 def _train(
-    plan: Any,
+    configuration: Any,
     data: Sequence[Any],
     folder: Any,
     crew: Any,
@@ -293,8 +293,11 @@ def _train(
 
     from gradlab.lab.sweep import carry_out_all
 
-    _fill_cache(plan)
-    with threadpool_limits(1), _progress(plan, data, crew, quiet) as bar:  # products this small are slower in threads
+    _fill_cache(configuration)
+    with (
+        threadpool_limits(1),
+        _progress(configuration, data, crew, quiet) as bar,
+    ):  # products this small are slower in threads
 
         def on_epoch(experiment: Any, epoch: int, seeds: Sequence[int], numbers: Any) -> None:
             folder.epoch(experiment, epoch, seeds, numbers)
@@ -305,25 +308,27 @@ def _train(
             if not crew.in_this_process:
                 bar.update(1)
 
-        return carry_out_all(plan.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done, threads)
+        return carry_out_all(
+            configuration.experiments, data, folder.path, crew, checkpoint_every, on_epoch, on_done, threads
+        )
 
 
-def _fill_cache(plan: Any) -> None:
+def _fill_cache(configuration: Any) -> None:
     """Compile what is not in the cache: once, before a bar is shown and before workers would each do it."""
     import numpy as np
 
     from gradlab.training.engines.cache import load
 
-    for dtype in dict.fromkeys(e.network.dtype for e in plan.experiments if e.training.engine == "compiled"):
+    for dtype in dict.fromkeys(e.network.dtype for e in configuration.experiments if e.training.engine == "compiled"):
         load(np.dtype(dtype))
 
 
-def _judge(plan: Any, results: Sequence[Any]) -> list[Any]:
+def _judge(configuration: Any, results: Sequence[Any]) -> list[Any]:
     """Hold every claim against the results that it is about."""
     from gradlab.lab.results import judge
 
     done = {result.experiment.name: result for result in results}
-    about = [(e, x.name) for e in plan.expectations for x in plan.expected_of(e)]
+    about = [(e, x.name) for e in configuration.expectations for x in configuration.expected_of(e)]
     return [judge(expectation, done[name]) for expectation, name in about if name in done]
 
 
@@ -337,7 +342,7 @@ def _draw(folder: Path) -> None:
         print(f"gradlab: {folder}: the figures could not be drawn: {error}", file=sys.stderr)
 
 
-def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
+def _progress(configuration: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
     """Show a bar over the epochs of all experiments, or, if they run elsewhere, over these; silent off a terminal."""
     from tqdm import tqdm
 
@@ -346,10 +351,10 @@ def _progress(plan: Any, data: Sequence[Any], crew: Any, quiet: bool) -> Any:
     def groups(experiment: Any, dataset: Any) -> int:
         return -(-len(experiment.seeds) // replicas_at_once(experiment, *dataset.x_train.shape))
 
-    total, unit = len(plan.experiments), "run"
+    total, unit = len(configuration.experiments), "run"
     if crew.in_this_process:
         total, unit = (
-            sum(e.training.epochs * groups(e, d) for e, d in zip(plan.experiments, data, strict=True)),
+            sum(e.training.epochs * groups(e, d) for e, d in zip(configuration.experiments, data, strict=True)),
             "epoch",
         )
     return tqdm(total=total, disable=True if quiet else None, unit=unit, dynamic_ncols=True, leave=False)

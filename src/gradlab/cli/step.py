@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gradlab.cli.app import FAILED, app, mistakes_named, print_in_utf_8
-from gradlab.cli.plans import load_all, sizes_of
+from gradlab.cli.configuration import load_all, sizes_of
 
 XOR = """
 network.width = 2
@@ -147,15 +147,15 @@ def _configured(config: Path | None, overrides: Sequence[str]) -> tuple[Any, ...
         on_data = [override for override in overrides if override.strip().startswith("data")]
         if on_data:
             raise ConfigError([f"--set {on_data[0]}: without a CONFIG the data are XOR; name one"])
-        plan = config_of(XOR, "XOR", overrides)
+        configuration = config_of(XOR, "XOR", overrides)
         x, y = _xor_table()
     else:
-        plan = load_config(config, overrides, None)
-        plan = plan.model_copy(update={"experiments": plan.experiments[:1]})
-        sizes_of(plan, config)
-        [data] = load_all(plan, config)
+        configuration = load_config(config, overrides, None)
+        configuration = configuration.model_copy(update={"experiments": configuration.experiments[:1]})
+        sizes_of(configuration, config)
+        [data] = load_all(configuration, config)
         x, y = data.x_train, data.y_train
-    [experiment] = plan.experiments
+    [experiment] = configuration.experiments
     training = experiment.training
     network = build_network(experiment.network, x.shape[1], experiment.seeds[0])
     optimizer, schedule = build_optimizer(training, network), build_schedule(training)

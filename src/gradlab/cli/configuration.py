@@ -7,13 +7,13 @@ from typing import Any
 MEMORY_LIMIT = 8 * 2**30  # bytes
 
 
-def sizes_of(plan: Any, source: Path, n_processes: int = 1) -> list[Any]:
+def sizes_of(configuration: Any, source: Path, n_processes: int = 1) -> list[Any]:
     """Estimate every experiment; refuse what would not fit."""
     from gradlab.lab.errors import ConfigError
     from gradlab.lab.size import estimate
 
     sizes = []
-    for experiment in plan.experiments:
+    for experiment in configuration.experiments:
         try:
             sizes.append(estimate(experiment))
         except ValueError as error:
@@ -41,20 +41,20 @@ def bytes_at_a_time(sizes: Sequence[Any], n_processes: int) -> int:
     return sum(sorted((size.memory for size in sizes), reverse=True)[: n_processes or 1])
 
 
-def load_all(plan: Any, source: Path) -> list[Any]:
+def load_all(configuration: Any, source: Path) -> list[Any]:
     """Load the data of every experiment, the same data once."""
     from gradlab.lab.build import load_data
     from gradlab.lab.errors import ConfigError
 
     loaded: dict[Any, Any] = {}
-    for experiment in plan.experiments:
+    for experiment in configuration.experiments:
         key = repr(experiment.data), bool(experiment.training.patience)
         if key not in loaded:
             try:
                 loaded[key] = load_data(experiment)
             except ValueError as error:
                 raise ConfigError([f"{source}: data.{error}"]) from None
-    return [loaded[repr(e.data), bool(e.training.patience)] for e in plan.experiments]
+    return [loaded[repr(e.data), bool(e.training.patience)] for e in configuration.experiments]
 
 
 def in_bytes(n: int) -> str:
