@@ -149,14 +149,16 @@ def draw(numbers: Numbers):
     layer = np.arange(1, DEPTH + 1)
     for row, time in zip(panels, ("before", "after"), strict=True):
         for ax, (name, case) in zip(row, CASES.items(), strict=True):
-            colours = {"weight": "#4D4D4D", "slope": DERIVATIVE, "gain": COLOURS[case.activation]}
+            colours = {"weight": "#8C8C8C", "slope": DERIVATIVE, "gain": "black"}
             factors = {part: array(numbers[time][name][part]) for part in colours}
             for part, colour in colours.items():
                 line_and_band(ax, layer, factors[part].T, colour)
+                # where two coincide both are seen: the product is thin, and drawn over its factors
+                ax.lines[-1].set_linewidth({"weight": 4.5, "slope": 4.5, "gain": 1.6}[part])
             ax.axhline(1.0, color="black", linewidth=0.6)
             if time == "before":
-                ax.plot(layer[:-1], np.full(DEPTH - 1, case.gain), color="black", linestyle="--", linewidth=1.0)
-                ax.plot(layer[:-1], array(numbers["theory"][name])[:-1], color="black", linestyle="--", linewidth=1.0)
+                for theory in (np.full(DEPTH - 1, case.gain), array(numbers["theory"][name])[:-1]):
+                    ax.plot(layer[:-1], theory, color="white", linestyle=(0, (1.5, 2.5)), linewidth=1.8)
                 ax.set_title(name, color=COLOURS[case.activation], fontweight="bold")
             else:
                 ax.set_title(f"accuracy {np.median(array(numbers['accuracy'][name])):.0%}", fontsize=10)
@@ -170,11 +172,9 @@ def draw(numbers: Numbers):
     panels[0, 0].set_xticks([1, 5, 10])
     for ax in panels[1]:
         ax.set_xlabel("hidden layer")
-    panels[0, 0].plot([], [], color="black", linestyle="--", linewidth=1.0, label="theory")
-    panels[0, 0].legend(loc="upper right", frameon=False)
     figure.suptitle(
         f"What the weights and what the slope do to the gradient in passing a layer; both together are its gain\n"
-        f"{numbers['seeds']} seeds; {LEGEND_OF_BANDS}",
+        f"{numbers['seeds']} seeds; {LEGEND_OF_BANDS}; dotted white: theory",
         fontsize=11,
     )
     return figure

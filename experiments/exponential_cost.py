@@ -148,9 +148,9 @@ def draw(numbers: Numbers):
         low, high = interval_of_median(ratios)
         middle = np.median(ratios)
         ax.plot([ratios.min(), ratios.max()], [y, y], color=colour, linewidth=1.0)
-        ax.plot([low, high], [y, y], color=colour, linewidth=5.0, alpha=0.35, solid_capstyle="butt")
-        ax.plot(middle, y, "o", color=colour, markersize=7)
-        ax.annotate(f"{middle:.2f}", (middle, y), xytext=(0, 7), textcoords="offset points", ha="center", color=colour,
+        ax.plot([low, high], [y, y], color=colour, linewidth=9.0, alpha=0.5, solid_capstyle="butt")
+        ax.plot(middle, y, "|", color="black", markersize=13, markeredgewidth=1.5)
+        ax.annotate(f"{middle:.2f}", (middle, y), xytext=(0, 9), textcoords="offset points", ha="center", color=colour,
                     fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     for y, expected in enumerate(numbers["predicted"], len(numbers["elements"])):
         ax.plot([expected, expected], [y + 0.1, y + 0.42], linestyle="--", color="black", linewidth=1.5)
@@ -160,7 +160,7 @@ def draw(numbers: Numbers):
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(
         "time of σ / time of ReLU (at 1 they are equal)\n"
-        "dot: median over turns; thick: 95 % interval of the median; thin: all turns\n"
+        "black tick: median over turns; thick: 95 % interval of the median; thin: all turns\n"
         "theory: what a step must take if its elements are all that differs"
     )
     ax.set_title("An element of σ costs more; a wide network's step hardly shows it")

@@ -1,7 +1,8 @@
 """The gallery: every experiment with its figure, its verdicts and what it found, from the saved numbers.
 
-``python experiments/gallery.py`` writes ``README.md`` from what is in ``results``; with ``--run`` it makes all the
-experiments first, at full size, and with ``--run --quick`` their small versions only, for a look, which write nothing.
+``python experiments/gallery.py`` writes ``README.md`` from what is in ``results``; with ``--draw`` the figures too.
+With ``--run`` it makes all the experiments first, at full size, and with ``--run --quick`` their small versions only,
+for a look, which write nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,22 @@ SUITE = (  # in the order in which they are read
     "sigmoid_shape",
     "exponential_cost",
     "decay_and_mean_field",
+    "correlation_map",
+    "back_propagated_gradients",
     "attribution",
     "speed_of_learning",
     "depth_and_trainability",
     "remedies",
     "trainable_depth",
+    "trainability_map",
     "top_layer_saturation",
     "zero_centred",
     "saturated_output",
     "long_range",
     "relu_is_not_free",
+    "he_against_xavier",
+    "batch_norm_explodes",
+    "self_normalising",
     "doctor",
     "diagnosis",
 )
@@ -104,15 +112,32 @@ def run_all(quick: bool) -> list[str]:
     return broken
 
 
+def draw_all(folder: Path = HERE) -> None:
+    """Draw every figure anew from the saved numbers."""
+    from matplotlib import rc_context
+
+    from gradlab.files import whole_or_not_at_all
+    from gradlab.lab.style import STYLE
+
+    for name in SUITE:
+        if (folder / "results" / f"{name}.json").exists():
+            with rc_context(STYLE), whole_or_not_at_all(folder / "figures" / f"{name}.png") as file:
+                figure = import_module(name).draw(load(name, folder)["numbers"])
+                figure.savefig(file, format="png", metadata={"Software": None})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the gallery; return the exit code, 1 if an experiment did not run through."""
     parser = argparse.ArgumentParser(description="Write the gallery from what the experiments saved.")
     parser.add_argument("--run", action="store_true", help="run all experiments first")
     parser.add_argument("--quick", action="store_true", help="with --run: small versions, which save nothing")
+    parser.add_argument("--draw", action="store_true", help="draw all figures anew from the saved numbers")
     given = parser.parse_args(arguments)
     if given.quick and not given.run:
         parser.error("--quick goes with --run")
     broken = run_all(given.quick) if given.run else []
+    if given.draw:
+        draw_all()
     if not given.quick:
         (HERE / "README.md").write_text(page(), encoding="utf-8")
     for name in broken:

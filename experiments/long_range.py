@@ -117,8 +117,14 @@ def draw(numbers: Numbers):
     shares.set_title(f"Remembering the first bit, after {numbers['epochs']} epochs")
     shares.axhline(0.5, color="#666666", linestyle=":")
     shares.text(lags[0], 0.49, "guessing", color="#666666", va="top")
+    medians = {name: tuple(np.median(array(numbers["right"][name]), axis=0)) for name in NAMES}
+    alike = [name for name in NAMES if sum(median == medians[name] for median in medians.values()) > 1]
     for name in NAMES:
         line_and_band(shares, lags, array(numbers["right"][name]), colours[name], marker="o")
+        if name in alike:  # one lies on the other: every marker shows the rim of the one below
+            shares.lines[-1].set_markersize(13 - 4 * alike.index(name))
+    if alike:
+        shares.text(lags[-1], 0.97, f"{len(alike)} lines on one another", ha="right", va="top", color="#666666")
     figure.suptitle("A recurrent sigmoid network loses long lags by its default weights, not by its shape")
     figure.supxlabel(LEGEND_OF_BANDS, fontsize=9, color="#666666")
     for ax, x, key in ((errors, back, "norms"), (shares, lags, "right")):

@@ -176,7 +176,7 @@ def draw(numbers: Numbers):
 
     from gradlab.lab.style import label_lines
 
-    shades = ("#5C2900", "#8F3F00", "#D55E00", "#E98B45", "#EDB183")
+    shades = ("#3B0F00", "#7A2C00", "#B84A00", "#E36A00", "#A8890B")
     figure = Figure(figsize=(12.0, 5.0))
     left, right = figure.subplots(1, 2)
     depth = np.arange(1, DEEPEST + 1)

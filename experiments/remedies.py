@@ -132,7 +132,7 @@ def draw(numbers: Numbers):
     from gradlab.lab.style import COLOURS, short
 
     figure = Figure(figsize=(10.5, 5.0))
-    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
+    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1), sharey=True)
     final = {name: array(accuracy) for name, accuracy in numbers["final"].items()}
     for row, accuracy in enumerate(final.values()):
         learned = np.sum(accuracy > GOOD) >= 0.9 * len(accuracy)
@@ -142,20 +142,28 @@ def draw(numbers: Numbers):
     left.axvline(GOOD, color="#777777", linestyle=":")
     left.set(xlim=(0.38, 1.02), xlabel="accuracy on the points trained on (a dot is a seed)")
     left.set_yticks(range(len(final)), [short(name, 22) for name in final])
-    left.invert_yaxis()
     left.set_title("each at its best learning rate", loc="left")
 
-    table = array(list(numbers["mean"].values()))
+    table = np.full((len(final), len(numbers["rates"])), np.nan)
+    rows = {name: row for row, name in enumerate(final)}
+    for name, mean in numbers["mean"].items():
+        table[rows[name]] = array(mean)
     right.imshow(table, cmap="viridis", vmin=0.5, vmax=1.0, aspect="auto")
-    for row, values in enumerate(table):
+    for name, row in rows.items():
+        if name not in numbers["mean"]:
+            middle = (len(numbers["rates"]) - 1) / 2.0
+            right.text(middle, row, "the row above, scored otherwise", ha="center", va="center", color="#555555")
+            continue
+        values = table[row]
         for column, value in enumerate(values):
             text = "–" if np.isnan(value) else f"{value:.2f}".lstrip("0")
             right.text(column, row, text, ha="center", va="center", fontsize=8.5,
                        color="black" if value > 0.8 or np.isnan(value) else "white")  # fmt: skip
     right.set_xticks(range(len(numbers["rates"])), [f"{rate:g}".removeprefix("0") for rate in numbers["rates"]])
-    right.set_yticks(range(len(table)), list(numbers["mean"]))
+    right.tick_params(left=False, labelleft=False)
     right.grid(visible=False)
-    right.set_xlabel("learning rate" + (" (–: a seed diverged)" if np.isnan(table).any() else ""))
+    diverged = np.isnan(array(list(numbers["mean"].values()))).any()
+    right.set_xlabel("learning rate" + (" (–: a seed diverged)" if diverged else ""))
     right.set_title("mean accuracy at every learning rate", loc="left")
     figure.suptitle(
         "What lets sigmoid networks with six layers learn the circles in 60 epochs "

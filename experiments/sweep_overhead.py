@@ -44,22 +44,22 @@ training.epochs = 60
 def configured(folder, text):
     path = folder / "sweep.toml"
     path.write_text(text, encoding="utf-8")
-    configuration, _ = settle(load_config(path))
-    return configuration, [load_data(experiment) for experiment in configuration.experiments]
+    config, _ = settle(load_config(path))
+    return config, [load_data(experiment) for experiment in config.experiments]
 
 
-def seconds_alone(configuration, data):
+def seconds_alone(config, data):
     began = time.perf_counter()
-    for experiment, dataset in zip(configuration.experiments, data, strict=True):
+    for experiment, dataset in zip(config.experiments, data, strict=True):
         run_experiment(experiment, dataset)
     return time.perf_counter() - began
 
 
-def seconds_of_the_sweep(configuration, data, folder, where):
+def seconds_of_the_sweep(config, data, folder, where):
     began = time.perf_counter()
-    with workers(where) as found, RunFolder(folder, configuration) as run:
-        done = carry_out_all(configuration.experiments, data, folder, found, None, run.epoch)
-    assert len(done.results) == len(configuration.experiments)
+    with workers(where) as found, RunFolder(folder, config) as run:
+        done = carry_out_all(config.experiments, data, folder, found, None, run.epoch)
+    assert len(done.results) == len(config.experiments)
     return time.perf_counter() - began
 
 
@@ -67,21 +67,19 @@ def main(pairs):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rates = ", ".join(f"{0.01 * (i + 1):.2f}" for i in range(20))
-        configuration, data = configured(folder, TINY.format(rates=rates))
+        config, data = configured(folder, TINY.format(rates=rates))
         overheads = []
         for i in range(pairs):
-            alone = seconds_alone(configuration, data)
-            overheads.append(seconds_of_the_sweep(configuration, data, folder / f"tiny-{i}", "1") - alone)
-        each = 1000.0 * statistics.median(overheads) / len(configuration.experiments)
-        print(f"{len(configuration.experiments)} tiny runs: {each:.1f} ms each beyond their training")
-        configuration, data = configured(folder, LONGER)
+            alone = seconds_alone(config, data)
+            overheads.append(seconds_of_the_sweep(config, data, folder / f"tiny-{i}", "1") - alone)
+        each = 1000.0 * statistics.median(overheads) / len(config.experiments)
+        print(f"{len(config.experiments)} tiny runs: {each:.1f} ms each beyond their training")
+        config, data = configured(folder, LONGER)
         gains = []
         for i in range(pairs):
-            one = seconds_of_the_sweep(configuration, data, folder / f"one-{i}", "1")
-            gains.append(one / seconds_of_the_sweep(configuration, data, folder / f"two-{i}", "2"))
-        print(
-            f"{len(configuration.experiments)} longer runs: two processes are {statistics.median(gains):.2f} times faster"
-        )
+            one = seconds_of_the_sweep(config, data, folder / f"one-{i}", "1")
+            gains.append(one / seconds_of_the_sweep(config, data, folder / f"two-{i}", "2"))
+        print(f"{len(config.experiments)} longer runs: two processes are {statistics.median(gains):.2f} times faster")
 
 
 if __name__ == "__main__":

@@ -38,11 +38,9 @@ def accuracies(
     """
     network = Network(layers, seed=range(seeds))
     steps = train(network, loss or BinaryCrossEntropy(), optimizer, data.x_train, data.y_train,
-                  epochs=epochs, batch_size=BATCH)  # fmt: skip
+                  epochs=epochs, batch_size=BATCH, each="epoch")  # fmt: skip
     try:
-        return np.array(
-            [(right or share_right)(network, data) for s in steps if s.ends_epoch and (s.epoch + 1) % every == 0]
-        )
+        return np.array([(right or share_right)(network, data) for s in steps if (s.epoch + 1) % every == 0])
     except DivergenceError:
         return np.full((epochs // every, seeds), np.nan)
 

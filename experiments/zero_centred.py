@@ -199,9 +199,9 @@ def draw(numbers: Numbers):
             ax.errorbar(depths, mean, [mean - low, high - mean], color=colour, marker="o", capsize=3, label=label)
         if what == "centring":
             for (low, mean, high), marker, size in zip(array(numbers["noise"]), "v^", (10, 100), strict=True):
-                ax.errorbar(
-                    depths[-1:], [mean], [[mean - low], [high - mean]], color="#7F3C8D", marker=marker, linestyle="",
-                    capsize=3, label=f"at rate 0.4, batches of {size}",
+                ax.errorbar(  # beside the others: one of them lies where a line's end does
+                    [depths[-1] + 0.15], [mean], [[mean - low], [high - mean]], color="#7F3C8D", marker=marker,
+                    linestyle="", capsize=3, label=f"at rate 0.4, batches of {size}",
                 )  # fmt: skip
         ax.axhspan(*((0.6, 1.7) if what == "centring" else (4.0, 40.0)), color="#999999", alpha=0.15, linewidth=0)
         ax.axhline(1.0, color="#666666", linewidth=1)
