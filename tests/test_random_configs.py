@@ -78,7 +78,11 @@ FITTING = {  # values that fit, most of them; what takes long is left out
         "l2": size,
         "clip_norm": size,
     },
-    "probe": {"every": st.sampled_from(["step", "epoch", 1, 2, 7]), "limit": st.integers(2, 9)},
+    "probe": {
+        "what": st.lists(st.sampled_from(["update_ratio", "dead_share", "activation_q50", "delta_rms@1"]), unique=True),
+        "every": st.sampled_from(["step", "epoch", 1, 2, 7]),
+        "limit": st.integers(2, 9),
+    },
 }
 ALWAYS = {"training": {"epochs": small}}  # or the default would take long
 UNFIT = st.one_of(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gradlab.flow import FlowRecorder
 from gradlab.lab.build import build_loss, build_network, build_optimizer, load_data
 from gradlab.lab.config import load_config
 from gradlab.lab.engines import settle
@@ -35,8 +36,6 @@ def trained(tmp_path, text="", engine="auto", threads=None):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("every", ["step", "epoch"])
 def test_what_is_recorded_is_what_a_recorder_sees_at_every_step(tmp_path, engine, every):
-    from gradlab.flow import FlowRecorder
-
     result = trained(tmp_path, f"probe.every = '{every}'", engine)
     e, data = result.experiment, load_data(result.experiment)
     network, recorder = build_network(e.network, data, e.seeds), FlowRecorder(every, RECORDED)
@@ -49,6 +48,58 @@ def test_what_is_recorded_is_what_a_recorder_sees_at_every_step(tmp_path, engine
     )
     for name in ("step", "epoch", "zero_share", "subnormal_share"):
         np.testing.assert_array_equal(recorder.table()[name], result.flow[name])
+
+
+WHAT = ("update_ratio", "dead_share", "activation_std", "bias_norm", "total_gradient_norm", "delta_rms@1")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("every", ["'epoch'", "2"])
+@pytest.mark.parametrize("what", [("update_ratio", "weight_norm"), WHAT])
+def test_what_else_is_asked_for_is_what_a_recorder_sees(tmp_path, engine, every, what):
+    result = trained(tmp_path, f"probe.every = {every}\nprobe.what = {list(what)}", engine)
+    e, data = result.experiment, load_data(result.experiment)
+    network = build_network(e.network, data, e.seeds)
+    recorder = FlowRecorder("epoch" if every == "'epoch'" else 2, what, x=data.x_train)
+    optimizer = build_optimizer(e.training, network)
+    options = {"epochs": e.training.epochs, "batch_size": e.training.batch_size, "engine": engine}
+    for step in train(network, build_loss(e.training), optimizer, data.x_train, data.y_train, **options):
+        recorder(step)
+    table = recorder.table()
+    np.testing.assert_array_equal(table["step"], result.flow["step"])
+    for name in what:
+        np.testing.assert_allclose(table[name], result.flow[name], rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_experiment_that_was_interrupted_has_recorded_the_same_in_the_end(tmp_path, engine):
+    text = f"training.engine = '{engine}'\nprobe.what = {list(WHAT)}"
+    (experiment, *_) = configured(tmp_path, text).experiments
+    data, kept = load_data(experiment), {}
+
+    class Memory:
+        def load(self, declare):
+            if not kept:
+                return None
+            declared = declare(kept["about"])
+            assert {n: a.shape for n, a in kept["arrays"].items()} == {n: shape for n, (_, shape) in declared.items()}
+            return kept["about"], kept["arrays"]
+
+        def due(self, epoch):
+            return False
+
+        def save(self, about, arrays):
+            kept.update(about=about, arrays={name: np.array(array) for name, array in arrays.items()})
+
+    def stop(_, epoch, *__):
+        if epoch == 4 and not kept:
+            raise KeyboardInterrupt
+
+    assert run_experiment(experiment, data, stop, Memory()).interrupted
+    resumed, whole = run_experiment(experiment, data, None, Memory()), run_experiment(experiment, data)
+    assert set(whole.flow) == {"step", "epoch", *RECORDED, *WHAT}
+    for name, values in whole.flow.items():
+        np.testing.assert_array_equal(resumed.flow[name], values, err_msg=name)
 
 
 @pytest.mark.parametrize(

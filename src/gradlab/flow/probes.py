@@ -20,6 +20,7 @@ from gradlab.nn.checks import lookup
 from gradlab.nn.network import Network
 from gradlab.nn.wiring import numbered
 from gradlab.training.loop import Step
+from gradlab.training.passes import lay_open, part_of
 from gradlab.training.recording import Weights, check_every, is_recorded
 
 __all__ = ["PROBES", "FlowRecorder", "Probe", "Sight", "Weights"]
@@ -30,6 +31,19 @@ def _name(what: str | Probe) -> str:
     if not isinstance(name, str) or (callable(what) and (not name.isidentifier() or name in PROBES)):
         raise ValueError(f"what: {what!r} is neither a name nor a function with a name of its own")
     return name
+
+
+def rows_of(name: str, network: Network, n_features: int) -> int:
+    """Return how many rows a quantity has: one per weight matrix, activation, row of biases or unit, or one for all."""
+    _, at, place = name.partition("@")
+    if at:
+        tape = network.forward(np.zeros((1, n_features), network.dtype))
+        return part_of(network, place, lay_open(network.layers, tape)).y.shape[-1]
+    if name in OF_ACTIVATIONS:
+        return len(Activations(network).names)
+    if name in OF_BIASES:
+        return len(biases(network))
+    return 1 if name in OF_ALL else len(Weights(network).names)
 
 
 class FlowRecorder:

@@ -49,9 +49,7 @@ def _normal_biases(std: float, rng: np.random.Generator, shape: tuple[int, int],
 
 def blank_network(network: NetworkConfig, n_features: int) -> Network:
     """Make the configured network with nothing drawn, to be filled, or to see what it is made of."""
-    return build_network(
-        network.model_copy(update={"weight_init": "zeros", "bias_init": "zeros", "bias_std": 0.0}), n_features, 0
-    )
+    return Network(network.layers(n_features), dtype=network.dtype)
 
 
 def fill(network: Network, tensors: Mapping[str, np.ndarray], r: int) -> Network:

@@ -13,7 +13,7 @@ from gradlab import __version__
 from gradlab.datasets import shape
 from gradlab.lab.build import blank_network, tensor_shapes
 from gradlab.lab.names import MEASURES
-from gradlab.lab.recording import RECORDED, flow_shapes
+from gradlab.lab.recording import flow_names, flow_shapes
 from gradlab.lab.results import GRID, HISTORY, Result
 from gradlab.lab.schema import Experiment
 from gradlab.lab.store import FORMAT, Declare, Declared, StoreError, load, save
@@ -188,8 +188,8 @@ def _declared(about: dict[str, Any], experiment: Experiment, network: Network, n
     declared |= {f"final/{name}": ("f8", (seeds,)) for name in MEASURES}
     declared |= {f"tensors/{n}": (kind, (seeds, *s)) for n, (kind, s) in tensor_shapes(network).items()}
     if about["records"]:
-        for name, (kind, axes) in flow_shapes(network, about["records"], seeds).items():
-            declared[f"flow/{name}"] = ("f8" if name in RECORDED else kind, axes)
+        for name, (kind, axes) in flow_shapes(experiment, network, n_features, about["records"], seeds).items():
+            declared[f"flow/{name}"] = ("f8" if name in flow_names(experiment) else kind, axes)
     if about["points"]:
         axes_of = {"x1": (GRID,), "x2": (GRID,), "points": (about["points"], 2), "labels": (about["points"],)}
         declared |= {f"boundary/{name}": ("f8", axes) for name, axes in axes_of.items()}

@@ -17,7 +17,7 @@ from gradlab.lab.build import (
 )
 from gradlab.lab.measures import majority, of_flow, scores
 from gradlab.lab.names import MEASURES
-from gradlab.lab.recording import FLOW, RECORDED, flow_shapes, recorded_steps
+from gradlab.lab.recording import Probes, flow_shapes, recorded_steps
 from gradlab.lab.results import HISTORY, GroupResult, Result, gather, under
 from gradlab.lab.schema import Experiment
 from gradlab.lab.size import replicas_at_once
@@ -118,6 +118,7 @@ class _Group:
         self.optimizer = build_optimizer(experiment.training, self.network)
         self._steps_per_epoch = -(-len(data.x_train) // experiment.training.batch_size)
         self.recorded_steps = recorded_steps(experiment, len(data.x_train))
+        self.probes = Probes(experiment, self.network, data.x_train)
         self._flow: list[Records] = []
         self.history: list[dict[str, np.ndarray]] = []
         self.checkpoint: tuple[State, int, int] | None = None
@@ -125,14 +126,14 @@ class _Group:
     @property
     def flow(self) -> Records:
         if len(self._flow) > 1:
-            self._flow = [{name: np.concatenate([part[name] for part in self._flow]) for name in FLOW}]
+            self._flow = [{name: np.concatenate([part[name] for part in self._flow]) for name in self._flow[0]}]
         return dict(self._flow[0]) if self._flow else {}
 
-    def record(self, recorded: Records) -> None:
-        """Append what an engine recorded since the last hand-over."""
+    def record(self, recorded: Records, step: Step | None = None) -> None:
+        """Append what was recorded since the last hand-over, and what is to be seen of the step that it hands over."""
         wanted = self.recorded_steps.select(recorded)
         if len(wanted.get("step", ())):
-            self._flow.append({name: wanted[name] for name in FLOW})
+            self._flow.append(self.probes.complete(wanted, step))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state in the checkpoint, and what was recorded until then."""
@@ -274,7 +275,8 @@ class _Progress:
         ):
             raise ValueError(f"{lengths!r} are no numbers of epochs and of steps")
         shapes: dict[str, Any] = {f"history/{name}": ("f8", (epochs, n_seeds)) for name in HISTORY}
-        return shapes | {f"flow/{n}": shape for n, shape in flow_shapes(one.network, recorded, n_seeds).items()}
+        flow = flow_shapes(self.experiment, one.network, self.data.x_train.shape[1], recorded, n_seeds)
+        return shapes | {f"flow/{name}": shape for name, shape in flow.items()}
 
 
 def _epochs(experiment: Experiment, data: Dataset, group: _Group, threads: int | None) -> Iterator[Step | None]:
@@ -299,8 +301,8 @@ def _epochs(experiment: Experiment, data: Dataset, group: _Group, threads: int |
         clip_norm=training.clip_norm,
         engine=training.engine,
         threads=threads,
-        each="epoch",
-        record=RECORDED,
+        each=group.probes.each,
+        record=group.probes.by_engine,
         record_every=group.recorded_steps.every,
         start=start,
     )
@@ -313,8 +315,9 @@ def _epochs(experiment: Experiment, data: Dataset, group: _Group, threads: int |
     if start is None:
         yield None
     for step in steps:
-        group.record(step.recorded)
-        yield step
+        group.record(step.recorded, step)
+        if step.ends_epoch:
+            yield step
 
 
 def _numbers(experiment: Experiment, network: Network, data: Dataset, threads: int | None) -> dict[str, np.ndarray]:

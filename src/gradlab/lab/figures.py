@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.files import whole_or_not_at_all
 from gradlab.lab.log import read_history
+from gradlab.lab.recording import RECORDED
 from gradlab.lab.run_folder import read_arrays, read_summary
 from gradlab.lab.style import COLOURS, DERIVATIVE, STYLE, label_lines, line_and_band, positive, save_png, short
 from gradlab.nn.activations import Sigmoid
@@ -106,12 +107,11 @@ def draw(folder: Path) -> list[Path]:
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)  # a name in a script the font lacks
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # where training diverged, nothing is drawn
-        for name, drawing in DRAWINGS.items():
-            figure = drawing(run)
-            if figure is not None:
-                files.append(folder / "figures" / f"{name}.png")
-                with whole_or_not_at_all(files[-1]) as file:
-                    save_png(figure, file)
+        figures = [(name, figure) for name, drawing in DRAWINGS.items() if (figure := drawing(run)) is not None]
+        for name, figure in (*figures, *sorted(asked_for(run), key=lambda named: named[0])):
+            files.append(folder / "figures" / f"{name}.png")
+            with whole_or_not_at_all(files[-1]) as file:
+                save_png(figure, file)
     return files
 
 
@@ -192,32 +192,53 @@ def gradient_by_layer(run: Run) -> Figure | None:
 
 def gradient_over_time(run: Run) -> Figure | None:
     """Norm of each layer's weight gradient through training: layers upwards, epochs to the right."""
-    tables = {name: table for name, table in run.flow.items() if len(table.get("step", ())) > 1}
-    medians = {name: np.nanmedian(table["weight_gradient_norm"], axis=-1) for name, table in tables.items()}
-    norms = np.concatenate([positive(median).ravel() for median in medians.values()] or [np.full(1, np.nan)])
-    if np.isnan(norms).all():
+    title = "Gradient reaching every layer through training"
+    return over_time(run, "weight_gradient_norm", title, "norm of the layer's weight gradient", LAYER)
+
+
+def over_time(run: Run, quantity: str, title: str, label: str, rows: str) -> Figure | None:
+    """Draw a quantity through training: its rows upwards, epochs to the right; norms on a log scale."""
+    tables = {n: table for n, table in run.flow.items() if len(table.get("step", ())) > 1 and quantity in table}
+    medians = {name: np.nanmedian(table[quantity], axis=-1) for name, table in tables.items()}
+    is_log = quantity.endswith("norm")
+    seen = positive if is_log else np.asarray
+    values = np.concatenate([seen(median).ravel() for median in medians.values()] or [np.full(1, np.nan)])
+    values = values[np.isfinite(values)]
+    if not values.size:
         return None
-    most, least = np.nanmax(norms), np.nanmin(norms)
-    scale = LogNorm(max(least, 1e-30 * most), most)
+    least, most = values.min(), values.max()
+    scale = LogNorm(max(least, 1e-30 * most), most) if is_log else Normalize(least, most)
     by_epoch = all(len(table["step"]) <= table["epoch"][-1] + 2 for table in tables.values())  # with the first step
-    labels = "epoch (0: the first step)" if by_epoch else "step", LAYER
+    labels = "epoch (0: the first step)" if by_epoch else "step", rows
     figure, panels, mesh = *_one_panel_each(run, medians, 3.0, *labels), None
     for name, ax in panels.items():
         times = tables[name]["step"]
         if by_epoch:  # how many epochs were over; an epoch of one step begins and ends with it
             times = tables[name]["epoch"] + (times > tables[name]["epoch"])
-        layers, shown = np.arange(1, medians[name].shape[1] + 1), positive(medians[name]).T
+        layers, shown = np.arange(1, medians[name].shape[1] + 1), seen(medians[name]).T
         mesh = ax.pcolormesh(times, layers, shown, norm=scale, cmap="viridis", shading="nearest")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     if mesh is None:
         return None
-    below = "min" if least < scale.vmin else "neither"
-    figure.colorbar(mesh, ax=figure.axes, label="norm of the layer's weight gradient", extend=below)
-    zero = "; white: exactly zero" if any((median == 0.0).any() for median in medians.values()) else ""
+    below = "min" if is_log and least < scale.vmin else "neither"
+    figure.colorbar(mesh, ax=figure.axes, label=label, extend=below)
+    zero = "; white: exactly zero" if is_log and any((median == 0.0).any() for median in medians.values()) else ""
     caption = run.seeds + zero + run.carried + run.notes
-    figure.suptitle(f"Gradient reaching every layer through training\n{caption}", fontsize=11)
+    figure.suptitle(f"{title}\n{caption}", fontsize=11)
     return figure
+
+
+def asked_for(run: Run) -> Iterator[tuple[str, Figure]]:
+    """Draw each quantity that ``probe.what`` adds, through training."""
+    names = dict.fromkeys(name for table in run.flow.values() for name in table)
+    for name in names.keys() - {"step", "epoch", *RECORDED}:
+        what, at, place = name.partition("@")
+        rows = f"unit of layer {place}, from 1" if at else "layer (1: next to the input)"
+        words = what.replace("_", " ")
+        figure = over_time(run, name, f"{words.capitalize()} through training", words, rows)
+        if figure is not None:
+            yield f"flow_{name}", figure
 
 
 def learning_curves(run: Run) -> Figure | None:

@@ -5,13 +5,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.flow.probes import Weights
+from gradlab.flow.probes import Sight, Weights, rows_of
+from gradlab.flow.quantities import OF_ACTIVATIONS, Activations, find_probe
 from gradlab.lab.schema import Experiment
 from gradlab.nn.network import Network
-from gradlab.training.recording import Records
+from gradlab.training.loop import Step
+from gradlab.training.recording import QUANTITIES, Records
 
 RECORDED = ("weight_gradient_norm", "zero_share", "subnormal_share")
-FLOW = ("step", "epoch", *RECORDED)
+
+
+def flow_names(experiment: Experiment) -> tuple[str, ...]:
+    """Return the quantities that are recorded of an experiment: always `RECORDED`, then what ``probe.what`` adds."""
+    return RECORDED + tuple(name for name in experiment.probe.what if name not in RECORDED)
+
+
+class Probes:
+    """What is measured of the recorded steps of a network: some by the engine, the rest by looking at each step.
+
+    Attributes
+    ----------
+    names, by_engine : tuple of str
+        All quantities, and those that the engine records by itself.
+    each : "epoch" or "step"
+        How often the training has to hand over a step.
+    """
+
+    def __init__(self, experiment: Experiment, network: Network, x: np.ndarray):
+        self.names = flow_names(experiment)
+        self.by_engine = tuple(name for name in self.names if name in QUANTITIES)
+        self._looks = {name: find_probe(name) for name in self.names if name not in QUANTITIES}
+        self.each = "step" if self._looks else "epoch"
+        self._network, self._x, self._n = network, x, len(network.seeds)
+        self._weights = Weights(network)
+        self._activations = Activations(network) if self._looks.keys() & OF_ACTIVATIONS else None
+
+    def complete(self, wanted: Records, step: Step | None) -> Records:
+        """Add to what the engine recorded what is to be seen of the same steps; nan where no step is handed over."""
+        table = {name: wanted[name] for name in ("step", "epoch", *self.by_engine)}
+        n = len(wanted["step"])
+        if step is None:
+            rows = {name: rows_of(name, self._network, self._x.shape[1]) for name in self._looks}
+            return table | {name: np.full((n, count, self._n), np.nan) for name, count in rows.items()}
+        sight = Sight(step.network, step.tape, step.deltas, self._weights, None, self._activations, self._x)
+        for name, look in self._looks.items():
+            seen = np.array(look(sight), np.float64)
+            table[name] = seen.reshape(1, len(seen), -1)
+        return table
 
 
 @dataclass(frozen=True)
@@ -72,8 +112,12 @@ def recorded_steps(experiment: Experiment, n_train: int) -> RecordedSteps:
     return RecordedSteps(False, stride, asked, epochs, math.ceil(steps / stride))
 
 
-def flow_shapes(network: Network, n_steps: int, n_seeds: int) -> dict[str, tuple[np.dtype | str, tuple[int, ...]]]:
+def flow_shapes(
+    experiment: Experiment, network: Network, n_features: int, n_steps: int, n_seeds: int
+) -> dict[str, tuple[np.dtype | str, tuple[int, ...]]]:
     """Return type and shape of what is recorded of the flow at so many steps."""
-    shape = n_steps, len(Weights(network).names), n_seeds
     shapes: dict[str, tuple[np.dtype | str, tuple[int, ...]]] = dict.fromkeys(("step", "epoch"), ("i8", (n_steps,)))
-    return shapes | {name: (network.dtype if name.endswith("norm") else "f8", shape) for name in RECORDED}
+    for name in flow_names(experiment):
+        kind = network.dtype if name in QUANTITIES and not name.endswith("share") else "f8"
+        shapes[name] = kind, (n_steps, rows_of(name, network, n_features), n_seeds)
+    return shapes

@@ -11,7 +11,7 @@ from gradlab.flow.probes import Weights
 from gradlab.flow.statistics import mean_interval
 from gradlab.lab.build import blank_network, fill
 from gradlab.lab.names import MEASURES
-from gradlab.lab.recording import RECORDED
+from gradlab.lab.recording import flow_names
 from gradlab.lab.schema import Expectation, Experiment
 from gradlab.nn.network import Network
 
@@ -104,7 +104,7 @@ def gather(result: Result, data: Dataset, groups: Sequence[GroupResult]) -> None
     longest = max((group.flow for group in groups), key=lambda flow: len(flow.get("step", ())))
     if longest:
         result.flow = {name: longest[name] for name in ("step", "epoch")}
-        for name in RECORDED:
+        for name in flow_names(result.experiment):
             result.flow[name] = _side_by_side([group.flow[name] for group in groups if group.flow], len(seeds))
     for measure in MEASURES:
         values = [group.numbers[measure] for group in groups if measure in group.numbers]

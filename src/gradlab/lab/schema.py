@@ -5,13 +5,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_type_hints
 
-from gradlab.datasets import DATASETS
+from gradlab.datasets import DATASETS, shape
 from gradlab.extras import needed_by
+from gradlab.flow.quantities import find_probe
 from gradlab.lab.names import CONFIG_LOSSES, ENGINES, MEASURES, OPTIMIZER_OPTIONS, SCHEDULE_OPTIONS, STATISTICS
 from gradlab.nn.activations import ACTIVATIONS
+from gradlab.nn.architectures import mlp
 from gradlab.nn.checks import not_one_of
 from gradlab.nn.initializers import INITIALIZERS
+from gradlab.nn.layers import Layer
 from gradlab.nn.optimizers import OPTIMIZERS
+from gradlab.nn.wiring import numbered
 
 with needed_by("gradlab.lab"):
     from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
@@ -73,11 +77,11 @@ def _choice(choices: Iterable[str]) -> PlainValidator:
     return PlainValidator(check)
 
 
-def _list_of(allowed: str, most: float = math.inf, *, each_once: str = "") -> WrapValidator:
-    """Take a list of at least one entry, each checked by itself; with a name for them, none may come twice."""
+def _list_of(allowed: str, most: float = math.inf, *, least: int = 1, each_once: str = "") -> WrapValidator:
+    """Take a list of so many entries, each checked by itself; with a name for them, none may come twice."""
 
     def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
+        if not isinstance(value, list | tuple) or not least <= len(value) <= most:
             raise ValueError(f"{value!r} is not a list of {allowed}")
         entries = handler(value)
         if each_once and len({repr(entry) for entry in value}) < len(value):
@@ -115,6 +119,15 @@ def _counted(value: Any) -> Any:
 
 
 Seeds = Annotated[tuple[Seed, ...], _list_of("1 to 1000 entries", 1000, each_once="seed"), BeforeValidator(_counted)]
+
+
+def _probe(value: Any) -> str:
+    """Return the name of a quantity that can be recorded."""
+    try:
+        find_probe(value)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("what: ")) from None
+    return str(value)
 
 
 class Table(BaseModel):
@@ -206,6 +219,17 @@ class NetworkConfig(Table):
         lists = len(self.activation) if isinstance(self.activation, tuple) else 1
         return (self.width,) * (self.depth or lists)
 
+    def layers(self, n_features: int) -> list[Layer]:
+        """Lay out the network for so many features, all weights 0."""
+        return mlp(
+            [n_features, *self.widths, 1],
+            self.activation,
+            "zeros",
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+            residual=self.residual,
+        )
+
     def misfits(self) -> Iterator[tuple[str, str]]:
         """Hold the lengths of lists against the depth."""
         depth = len(self.widths)
@@ -276,8 +300,11 @@ class TrainingConfig(Table):
 
 
 class ProbeConfig(Table):
-    """How often the gradient flow is recorded, and how often at most."""
+    """What is recorded of the flow beside the gradient's norms and zeros, how often, and how often at most."""
 
+    what: Annotated[
+        tuple[Annotated[str, PlainValidator(_probe)], ...], _list_of("names of probes", least=0, each_once="probe")
+    ] = ()
     every: Annotated[
         Literal["step", "epoch"] | Annotated[int, Strict(), Ge(1), Le(10**9)],
         Fits("'step', 'epoch' or a whole number of steps from 1"),
@@ -320,6 +347,20 @@ class Experiment(Table):
         for table in ("network", "training", "data"):
             for key, message in getattr(self, table).misfits():
                 yield f"{table}.{key}", message
+        yield from self._places_that_are_not()
+
+    def _places_that_are_not(self) -> Iterator[tuple[str, str]]:
+        """Yield probes of layers that the network has not; it is laid out as narrow as can be, to find out."""
+        fits = not list(self.network.misfits()) and not list(self.data.misfits())
+        if fits and any("@" in name for name in self.probe.what):
+            widths = [shape(self.data.name, **self.data.options)[1], *self.network.widths]
+            narrow = {width: i for i, width in enumerate(dict.fromkeys(widths), 1)}
+            few = self.network.model_copy(update={"width": tuple(narrow[w] for w in widths[1:]), "depth": None})
+            places = [place for place, _ in numbered(few.layers(narrow[widths[0]]))]
+            for name in self.probe.what:
+                _, at, place = name.partition("@")
+                if at and place not in places:
+                    yield "probe.what", f"{name!r}: there is no layer {place} in the network, only {', '.join(places)}"
 
 
 # --- the file ------------------------------------------------------------------------------------------------------

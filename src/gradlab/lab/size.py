@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.datasets import shape
-from gradlab.lab.recording import RECORDED, RecordedSteps, recorded_steps
+from gradlab.lab.recording import RecordedSteps, flow_names, recorded_steps
 from gradlab.lab.results import GRID, HISTORY
 from gradlab.lab.schema import Experiment, NetworkConfig
 from gradlab.nn.network import ROWS_AT_ONCE
@@ -59,13 +59,14 @@ def estimate(experiment: Experiment) -> Size:
     if training.engine == "compiled":
         vectors += 2 + averages  # to roll back to if it is interrupted
         passes = min(together, default_threads())
+    rows = sum(max(widths) if "@" in name else len(widths) - 1 for name in flow_names(experiment))
     numbers = together * (vectors * parameters + trained * row + n_samples * (n_features + 3))
     numbers += (passes * predicted + drawn) * row + seeds * (
-        parameters + len(RECORDED) * recorded.count * (len(widths) - 1) + training.epochs * len(HISTORY)
+        parameters + recorded.count * rows + training.epochs * len(HISTORY)
     )
     width = np.dtype(network.dtype).itemsize
     disk = width * (seeds * parameters + GRID**2 * (n_features == 2))
-    disk += 8 * seeds * (len(RECORDED) * recorded.count * (len(widths) - 1) + (training.epochs + 1) * len(HISTORY))
+    disk += 8 * seeds * (recorded.count * rows + (training.epochs + 1) * len(HISTORY))
     disk = 2 * disk + LOGGED * seeds * (training.epochs + 1) * len(HISTORY)  # of each experiment, of all, and the log
     return Size(parameters, width * numbers + 8 * 4 * n_samples * n_features, disk, recorded)
 
