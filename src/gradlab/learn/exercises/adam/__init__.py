@@ -1,0 +1,1 @@
+"""The exercise: A step of Adam."""

@@ -1,0 +1,1 @@
+"""The exercise: batch normalisation, forward and backward."""

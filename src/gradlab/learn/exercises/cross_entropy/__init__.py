@@ -1,0 +1,1 @@
+"""The exercise: the cross-entropy of a sigmoid, for any logit, and its gradient."""

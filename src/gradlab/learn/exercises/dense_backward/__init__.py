@@ -1,0 +1,1 @@
+"""The exercise: A dense layer, backward."""

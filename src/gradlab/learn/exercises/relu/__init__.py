@@ -1,0 +1,1 @@
+"""The exercise: the rectifier and its slope."""

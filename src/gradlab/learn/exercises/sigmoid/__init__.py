@@ -1,0 +1,1 @@
+"""The exercise: the sigmoid and its slope."""

@@ -1,0 +1,1 @@
+"""The exercise: the squared error of a sigmoid, and its gradient."""

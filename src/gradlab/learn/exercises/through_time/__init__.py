@@ -1,0 +1,1 @@
+"""The exercise: backpropagation through time."""

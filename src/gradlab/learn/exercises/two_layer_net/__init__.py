@@ -1,0 +1,1 @@
+"""The exercise: A network of two layers, from the data to every gradient."""
