@@ -1,1 +1,1 @@
-"""The exercise: A step of Adam."""
+"""The exercise: a step of Adam."""

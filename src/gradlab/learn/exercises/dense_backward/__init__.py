@@ -1,1 +1,1 @@
-"""The exercise: A dense layer, backward."""
+"""The exercise: a dense layer, backward."""

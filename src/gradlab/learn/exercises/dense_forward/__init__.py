@@ -1,1 +1,1 @@
-"""The exercise: A dense layer, forward."""
+"""The exercise: a dense layer, forward."""

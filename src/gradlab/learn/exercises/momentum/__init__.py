@@ -1,1 +1,1 @@
-"""The exercise: A step of gradient descent with momentum."""
+"""The exercise: a step of gradient descent with momentum."""

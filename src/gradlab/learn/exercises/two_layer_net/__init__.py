@@ -1,1 +1,1 @@
-"""The exercise: A network of two layers, from the data to every gradient."""
+"""The exercise: a network of two layers, from the data to every gradient."""
