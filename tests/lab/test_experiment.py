@@ -206,6 +206,9 @@ def test_a_failed_write_leaves_no_half_file(tmp_path):
         ('data.name = "hastie"', set()),
         ("[sweep]\nnetwork.width = [2, 3]", {"decision_boundary", "sweep"}),
         ('[sweep]\nnetwork.activation = ["relu", "tanh"]', {"decision_boundary"}),
+        ('[sweep]\nnetwork.activation = ["relu", "tanh"]\nnetwork.depth = [1, 2]', {"decision_boundary", "sweep_map"}),
+        ("[sweep]\nnetwork.width = [2, 3]\nnetwork.depth = [1, 2]\ntraining.epochs = [2, 3]", {"decision_boundary"}),
+        ("probe.what = ['dead_share', 'update_ratio']", {"decision_boundary", "flow_dead_share", "flow_update_ratio"}),
     ],
 )
 def test_every_figure_there_are_numbers_for_is_drawn(tmp_path, text, wanted):

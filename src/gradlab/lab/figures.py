@@ -348,6 +348,48 @@ def sweep(run: Run) -> Figure | None:
     return figure
 
 
+def sweep_map(run: Run) -> Figure | None:
+    """Test accuracy and gradient ratio over the two keys that the sweep changes: a map for each variant."""
+    entries = list(run.summary["variants"].values())
+    keys = list(dict.fromkeys(key for entry in entries for key in entry["point"]))
+    if len(keys) != 2 or any(len(entry["point"]) != 2 for entry in entries):
+        return None
+    along, up = ([*dict.fromkeys(repr(entry["point"][key]) for entry in entries)] for key in keys)
+    figure, panels = _panels(2, len(run.variants), 1.6 + 0.6 * len(along), 1.4 + 0.35 * len(up), share=False)
+    wanted = [("test_accuracy", "median test accuracy"), ("gradient_ratio", "gradient, first / last layer")]
+    for row, (measure, label) in zip(panels, wanted, strict=True):
+        maps = {variant: np.full((len(up), len(along)), np.nan) for variant in run.variants}
+        for entry in entries:
+            x, y = (names.index(repr(entry["point"][key])) for names, key in zip((along, up), keys, strict=True))
+            if entry["variant"] in maps and measure in entry and entry[measure]["median"] is not None:
+                maps[entry["variant"]][y, x] = entry[measure]["median"]
+        values = np.concatenate([table.ravel() for table in maps.values()])
+        if measure == "gradient_ratio":
+            values = positive(values)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return None
+        scale = (Normalize if measure == "test_accuracy" else LogNorm)(values.min(), values.max())
+        for ax, (variant, table) in zip(row, maps.items(), strict=True):
+            mesh = ax.pcolormesh(np.arange(len(along)), np.arange(len(up)), table, norm=scale, shading="nearest")
+            for y, x in np.ndindex(table.shape):
+                if np.isfinite(table[y, x]):
+                    dark = table[y, x] > 0.0 and scale(table[y, x]) < 0.6
+                    ax.text(x, y, f"{table[y, x]:.2g}", ha="center", va="center", fontsize=8,
+                            color="white" if dark else "black")  # fmt: skip
+            ax.grid(visible=False)
+            ax.set_xticks(range(len(along)), [short(name.strip("'"), 12) for name in along])
+            ax.set_yticks(range(len(up)), [short(name.strip("'"), 12) for name in up])
+            ax.set_title(short(variant), color=run.colours[variant])
+        row[0].set_ylabel(keys[1])
+        figure.colorbar(mesh, ax=row.tolist(), label=label)
+    for ax in panels[-1]:
+        ax.set_xlabel(keys[0])
+    white = "; white: diverged" if any(entry["diverged"] for entry in entries) else ""
+    figure.suptitle(f"What changes with {keys[0]} and {keys[1]}\n{run.seeds}{white}", fontsize=11)
+    return figure
+
+
 def sigmoid_shape(_: Run | None = None) -> Figure:
     """σ and σ' on (−6, 6), the axes through the origin."""
     x = np.arange(-6.0, 6.0, 0.01)
@@ -378,6 +420,7 @@ DRAWINGS: dict[str, Callable[[Run], Figure | None]] = {
     "learning_curves": learning_curves,
     "decision_boundary": decision_boundary,
     "sweep": sweep,
+    "sweep_map": sweep_map,
     "sigmoid": sigmoid_shape,
 }
 
