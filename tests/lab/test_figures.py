@@ -68,6 +68,14 @@ def depths(*names):
     return [(name, {"network.depth": d}, activation) for name, _, activation in entries(*names) for d in (1, 2, 4, 8)]
 
 
+def grid(*names):
+    points = [(d, r) for d in (1, 2, 4, 8) for r in (0.001, 0.01, 0.1)]
+    keys = "network.depth", "training.learning_rate"
+    return [
+        (name, dict(zip(keys, p, strict=True)), activation) for name, _, activation in entries(*names) for p in points
+    ]
+
+
 RUNS = {
     "one variant": {"entries": entries("moons")},
     "one seed": {"entries": entries("moons"), "seeds": 1},
@@ -76,6 +84,8 @@ RUNS = {
     "five variants": {"entries": entries("sigmoid", "tanh", "relu", "gelu", "softplus"), "depth": 1},
     "many variants": {"entries": entries(*(f"variant {i}" for i in range(11)))},
     "sweep": {"entries": depths("sigmoid", "relu")},
+    "two keys": {"entries": grid("sigmoid", "relu")},
+    "two keys, long names": {"entries": grid(LONG + "1", LONG + "2", LONG + "3")},
     "long names": {"entries": entries(LONG + "1", LONG + "2")},
     "sweep, long names": {"entries": depths(LONG + "1", LONG + "2")},
     "early stopping": {"entries": entries("sigmoid", "relu"), "ragged": True},
@@ -89,7 +99,7 @@ RUNS = {
 }
 
 
-QUICK = ("one seed", "three variants", "sweep", "long names", "early stopping", "odd names")
+QUICK = ("one seed", "three variants", "sweep", "two keys", "long names", "early stopping", "odd names")
 KINDS = [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS]
 
 

@@ -23,7 +23,7 @@ from gradlab.nn.activations import Sigmoid
 
 CLASSES = (("#B35806", "o"), ("#542788", "^"))  # colour and marker of class 0 and of class 1
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#F6B26B", "#F7F7F7", "#A79BD0"])
-LAYER = "layer (1: next to the input; last: the logits)"
+LAYER = "layer (the last: the logits)"
 MAX_POINTS = 6  # columns of a figure; of a longer sweep as many are shown, evenly spaced
 MAX_VARIANTS = 12  # of more variants only the first are shown
 MAX_LABELS = 5  # lines of text beside the curves of a panel; above that there is a legend
@@ -361,8 +361,9 @@ def sweep_map(run: Run) -> Figure | None:
         maps = {variant: np.full((len(up), len(along)), np.nan) for variant in run.variants}
         for entry in entries:
             x, y = (names.index(repr(entry["point"][key])) for names, key in zip((along, up), keys, strict=True))
-            if entry["variant"] in maps and measure in entry and entry[measure]["median"] is not None:
-                maps[entry["variant"]][y, x] = entry[measure]["median"]
+            seeds = np.array(entry.get(measure, {}).get("values", []), dtype=float)
+            if entry["variant"] in maps and np.isfinite(seeds).any():
+                maps[entry["variant"]][y, x] = np.nanmedian(seeds)
         values = np.concatenate([table.ravel() for table in maps.values()])
         if measure == "gradient_ratio":
             values = positive(values)
@@ -382,7 +383,7 @@ def sweep_map(run: Run) -> Figure | None:
             ax.set_yticks(range(len(up)), [short(name.strip("'"), 12) for name in up])
             ax.set_title(short(variant), color=run.colours[variant])
         row[0].set_ylabel(keys[1])
-        figure.colorbar(mesh, ax=row.tolist(), label=label)
+        figure.colorbar(mesh, ax=row.tolist(), label=label, aspect=14)
     for ax in panels[-1]:
         ax.set_xlabel(keys[0])
     white = "; white: diverged" if any(entry["diverged"] for entry in entries) else ""
@@ -442,7 +443,10 @@ def _one_panel_each(
     if columns == 1:
         rows = -(-len(run.variants) // 3)
         columns = -(-len(run.variants) // rows)
-    figure, axes = _panels(rows, columns, 3.2, height, share=False)
+    lines = max(1 + short(name).count("\n") for name in run.variants) + max(
+        bool(point) + short(point).count("\n") for point in run.points
+    )
+    figure, axes = _panels(rows, columns, 3.2, height + 0.2 * max(lines - 2, 0), share=False)
     panels = {}
     for j, point in enumerate(run.points):
         for variant, name, colour in run.at(point):
