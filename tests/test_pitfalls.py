@@ -314,3 +314,47 @@ def test_27_wide_pre_activations_need_more_than_gauss_hermite():
     exact = gain**2 * np.sum((y * (1.0 - y)) ** 2 * density) * 24.0 * math.sqrt(theory.q) / 100_000
     assert chi("sigmoid", theory.q, gain) == pytest.approx(exact, rel=1e-12)
     assert exact == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["plain", "auto"])
+def test_28_a_batch_of_one_is_not_normalised(engine):
+    x, y = np.random.default_rng(0).standard_normal((33, 2)), np.arange(33) % 2.0
+    network = Network(mlp([2, 3, 1], batch_norm=True), seed=0)
+    with pytest.raises(ValueError, match="batch_size: BatchNorm needs batches of at least 2 samples"):
+        train(network, BinaryCrossEntropy(), SGD(0.1), x, y, epochs=1, batch_size=1, engine=engine)
+    steps = list(train(network, BinaryCrossEntropy(), SGD(0.1), x, y, epochs=2, batch_size=8, engine=engine))
+    assert [len(step.tape[0]) for step in steps] == [8, 8, 8, 9] * 2
+    plain = Network(mlp([2, 3, 1]), seed=0)
+    steps = list(train(plain, BinaryCrossEntropy(), SGD(0.1), x, y, epochs=1, batch_size=8, engine=engine))
+    assert [len(step.tape[0]) for step in steps] == [8, 8, 8, 8, 1]
+
+
+def test_28_a_longer_last_batch_is_the_same_in_both_engines():
+    pytest.importorskip("numba")
+    x, y = np.random.default_rng(0).standard_normal((65, 2)), np.arange(65) % 2.0
+    ends = []
+    for engine in ("plain", "compiled"):
+        network = Network(mlp([2, 3, 1], batch_norm=True), seed=[0, 1])
+        for step in train(
+            network, BinaryCrossEntropy(), SGD(0.1), x, y, epochs=3, batch_size=16, engine=engine, each="epoch"
+        ):
+            assert step.tape[0].shape == (2, 17, 2)
+        ends.append(network.params.copy())
+    np.testing.assert_allclose(*ends, rtol=1e-12, atol=1e-12)
+
+
+def test_42_a_run_shows_the_least_layers_norm_and_its_decay_beside_the_ratio():
+    from gradlab.cli.report import rows_of
+
+    measure = {"mean": 1.0, "low": None, "high": None, "median": 2.5e-5}
+    names = (
+        "test_accuracy",
+        "train_loss",
+        "gradient_ratio",
+        "gradient_decay",
+        "least_gradient",
+        "final_gradient_ratio",
+    )
+    header, row = rows_of({"xavier": dict.fromkeys(names, measure) | {"seconds": 1.0}})
+    shown = dict(zip(header, row, strict=True))
+    assert shown["a layer"] == shown["least layer's"] == "2.5e-05 (median)"

@@ -221,6 +221,7 @@ def test_overrides_are_read_as_toml_or_as_text(tmp_path):
         ("probe.what = 'weight_norm'", "probe.what: 'weight_norm' is not a list of names of probes"),
         ("probe.what = ['weight_norm', 'weight_norm']", "names a probe twice"),
         ("probe.what = ['delta_rms@7']", "probe.what: 'delta_rms@7': there is no layer 7 in the network, only 0, 1, 2"),
+        ("network.batch_norm = true\ntraining.batch_size = 1", "training.batch_size: 1 leaves batch normalisation"),
         ("variants = [3]", "variants[0]: 3 is not a table"),
         ('[[variants]]\nname = "a"\nnetwork = 3', "variants[0].network: 3 is not a table"),
         ('[[variants]]\nname = "a"\nnetwork.dept = 3', "variants[0].network.dept: unknown key: 'dept' is not one of d"),

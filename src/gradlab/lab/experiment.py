@@ -23,6 +23,7 @@ from gradlab.lab.schema import Experiment
 from gradlab.lab.size import replicas_at_once
 from gradlab.lab.store import Declared
 from gradlab.nn.network import Network
+from gradlab.training.batches import count_batches
 from gradlab.training.divergence import DivergenceError
 from gradlab.training.engines import NAMES, evaluate, predict
 from gradlab.training.loop import Step, train
@@ -116,7 +117,9 @@ class _Group:
         self.seeds, self.engine = seeds, experiment.training.engine
         self.network = build_network(experiment.network, data, seeds if len(seeds) > 1 else seeds[0])
         self.optimizer = build_optimizer(experiment.training, self.network)
-        self._steps_per_epoch = -(-len(data.x_train) // experiment.training.batch_size)
+        n = len(data.x_train)
+        batch_size = min(experiment.training.batch_size, n)
+        self._steps_per_epoch = count_batches(n, batch_size, experiment.network.batch_norm)
         self.recorded_steps = recorded_steps(experiment, len(data.x_train))
         self.probes = Probes(experiment, self.network, data.x_train)
         self._flow: list[Records] = []

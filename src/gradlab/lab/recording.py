@@ -9,6 +9,7 @@ from gradlab.flow.probes import Sight, Weights, rows_of
 from gradlab.flow.quantities import OF_ACTIVATIONS, Activations, find_probe
 from gradlab.lab.schema import Experiment
 from gradlab.nn.network import Network
+from gradlab.training.batches import count_batches
 from gradlab.training.loop import Step
 from gradlab.training.recording import QUANTITIES, Records
 
@@ -102,7 +103,7 @@ class RecordedSteps:
 def recorded_steps(experiment: Experiment, n_train: int) -> RecordedSteps:
     """Choose which steps are recorded, before any is taken: no more than ``probe.limit``, however long training is."""
     every, limit, epochs = experiment.probe.every, experiment.probe.limit, experiment.training.epochs
-    batches = math.ceil(n_train / experiment.training.batch_size)
+    batches = count_batches(n_train, min(experiment.training.batch_size, n_train), experiment.network.batch_norm)
     if every == "epoch":
         stride = math.ceil(epochs / (limit - 1))
         first = batches > 1 or (epochs - 1) % stride > 0  # whether the first step is not the last of such an epoch

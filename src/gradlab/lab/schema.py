@@ -347,6 +347,8 @@ class Experiment(Table):
         for table in ("network", "training", "data"):
             for key, message in getattr(self, table).misfits():
                 yield f"{table}.{key}", message
+        if self.network.batch_norm and self.training.batch_size == 1:
+            yield "training.batch_size", "1 leaves batch normalisation nothing to normalise; take at least 2"
         yield from self._places_that_are_not()
 
     def _places_that_are_not(self) -> Iterator[tuple[str, str]]:

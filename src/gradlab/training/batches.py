@@ -14,6 +14,16 @@ from gradlab.nn.streams import Streams
 Order = Callable[[np.ndarray], np.ndarray]
 
 
+def count_batches(n: int, batch_size: int, normalised: bool) -> int:
+    """Count the batches of n rows.
+
+    A last row alone is a batch of its own, but where there is batch normalisation it joins the batch before: alone it
+    would be its own mean, and without a variance.
+    """
+    alone = normalised and n % batch_size == 1 and n > batch_size
+    return -(-n // batch_size) - alone
+
+
 @dataclass(slots=True)
 class Epoch:
     """An epoch's rows in their order, and the logits that each batch got.
@@ -38,9 +48,9 @@ class Epoch:
     batches: int
 
     def rows(self, batch: int) -> slice:
-        """Return the rows of a batch; the last one may be shorter."""
+        """Return the rows of a batch; the last one may be shorter, or longer by one."""
         start = batch * self.batch_size
-        return slice(start, min(start + self.batch_size, self.targets.shape[-2]))
+        return slice(start, self.targets.shape[-2] if batch + 1 == self.batches else start + self.batch_size)
 
     def inputs(self, rows: slice) -> np.ndarray:
         """Return x of some rows; those of a sparse array are made dense."""
@@ -70,11 +80,13 @@ class Rows:
         Where the permutations come from, one generator per replica.
     shuffle : bool or callable
         As in `train`.
+    normalised : bool
+        Whether there is batch normalisation, see `count_batches`.
 
     Attributes
     ----------
-    n, batches : int
-        How many rows there are, and how many batches an epoch has.
+    n, batches, largest : int
+        How many rows there are, how many batches an epoch has, and how many rows the largest.
     """
 
     def __init__(
@@ -86,12 +98,14 @@ class Rows:
         replicas: tuple[int, ...],
         orders: Streams,
         shuffle: bool | Order,
+        normalised: bool,
     ):
         self._x, self._targets, self._weights = x, targets, weights
         self._batch_size, self._replicas = batch_size, replicas
         self.orders, self._shuffle = orders, shuffle
         self.n = x.shape[-2]
-        self.batches = -(-self.n // batch_size)
+        self.batches = count_batches(self.n, batch_size, normalised)
+        self.largest = max(batch_size, self.n - (self.batches - 1) * batch_size)
         self._order = np.broadcast_to(np.arange(self.n), (*replicas, self.n)).copy()
 
     @property

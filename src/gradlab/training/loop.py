@@ -13,8 +13,10 @@ from gradlab.nn.checks import check_int
 from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
 from gradlab.nn.optimizers import Optimizer
+from gradlab.nn.remedies import BatchNorm
 from gradlab.nn.schedules import Schedule
 from gradlab.nn.streams import Streams
+from gradlab.nn.wiring import walk
 from gradlab.training import engines
 from gradlab.training.batches import Epoch, Order, Rows
 from gradlab.training.data import check_data
@@ -209,7 +211,11 @@ def train(
     epochs, each = check_int("epochs", epochs), check_every(each, "each")
     x, y, weights = check_data(network, loss, x, y, weights)
     batch_size = min(check_int("batch_size", batch_size), x.shape[-2])
-    rows = Rows(x, y, weights, batch_size, network.replicas, Streams(_generators(seed, network)), shuffle)
+    normalised = any(isinstance(layer, BatchNorm) for layer in walk(network.layers))
+    if normalised and batch_size == 1:
+        raise ValueError("batch_size: BatchNorm needs batches of at least 2 samples: one is its own mean")
+    orders = Streams(_generators(seed, network))
+    rows = Rows(x, y, weights, batch_size, network.replicas, orders, shuffle, normalised)
     penalties = Penalties(l1, l2, alpha, clip_norm)
     task = engines.Task(network, loss, optimizer, penalties, schedule, Record(network, record, record_every), rows.n)
     if start is not None:
@@ -218,7 +224,7 @@ def train(
         if engine not in ("auto", begun):
             raise ValueError(f"engine: {engine!r} is asked for, but start is of a training on the {begun} engine")
         engine = begun
-    running = engines.start(engine, task, x, epochs, batch_size, threads)
+    running = engines.start(engine, task, x, epochs, rows.largest, threads)
     if start is not None:
         restore(start, network, optimizer, rows.orders)
     stride = rows.batches if each == "epoch" else int(each)

@@ -7,8 +7,10 @@ import pytest
 from architectures import Training, random_training
 from test_contract import TABLE
 
-from gradlab.nn import SGD, BinaryCrossEntropy, Dense, Network
+from gradlab.nn import SGD, BatchNorm, BinaryCrossEntropy, Dense, Network
+from gradlab.nn.wiring import walk
 from gradlab.training import DivergenceError, train
+from gradlab.training.batches import count_batches
 from gradlab.training.engines import kernels
 
 pytest.importorskip("numba")
@@ -20,7 +22,8 @@ def run(training, engine, steps, each="step", network=None, optimizer=None):
     """Train for so many steps, to the end of an epoch; return the network, and copies of what each step shows."""
     network = training.network() if network is None else network
     shown = []
-    epochs = -(-steps // -(-len(training.x) // training.options["batch_size"]))
+    normalised = any(isinstance(layer, BatchNorm) for layer in walk(network.layers))
+    epochs = -(-steps // count_batches(len(training.x), training.options["batch_size"], normalised))
     taken = train(
         network, training.loss(), optimizer or training.optimizer(), training.x, training.y, epochs=epochs,
         engine=engine, each=each, **training.options,

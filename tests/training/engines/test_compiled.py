@@ -164,11 +164,11 @@ def all_threads_wait():
 @pytest.mark.parametrize("seed", [0, SEEDS], ids=["one", "replicas"])
 def test_an_interrupted_training_is_what_it_was_at_the_last_hand_over(seed, which):
     rng = np.random.default_rng(1)
-    n = 1_000_000 if which == "the first" else 200_000  # so many steps that a hand-over takes seconds
+    n = 2_000_000 if which == "the first" else 400_000  # so many steps that a hand-over takes seconds
     x, y = rng.normal(size=(n, 3)), rng.integers(2, size=n).astype(float)
     network, optimizer = remedied(seed), Adam(0.001)
     steps = train(
-        network, BinaryCrossEntropy(), optimizer, x, y, epochs=1000, batch_size=1, engine="compiled",
+        network, BinaryCrossEntropy(), optimizer, x, y, epochs=1000, batch_size=2, engine="compiled",
         each="epoch" if which == "the first" else 150_000,
     )  # fmt: skip
     if which == "a later":

@@ -171,7 +171,8 @@ class Machine:
         )
         self.vectors.grads[:] = self.vectors.update[:] = np.nan  # whatever stood there before
         weights = np.zeros(0) if weights is None else weights
-        self.rows = vm.Rows(*(v.astype(width, order="C") for v in (x, y, weights, y * np.nan)))
+        arrays = (v.astype(width, order="C") for v in (x, y, weights, y * np.nan))
+        self.rows = vm.Rows(*arrays, -(-len(x) // batch_size))
         self.buffers = vm.Buffers(
             *(np.full(size, np.nan, width) for size in (self.sizes.tape, self.sizes.tape, self.sizes.scratch))
         )

@@ -115,7 +115,7 @@ def _compile(vm: Any, dtype: np.dtype) -> None:
         np.zeros(0, dtype),
         np.zeros(1, np.uint8),
     )
-    rows = vm.Rows(row, row.copy(), none, row.copy())
+    rows = vm.Rows(row, row.copy(), none, row.copy(), 1)
     buffers = vm.Buffers(np.zeros(2, dtype), np.zeros(2, dtype), np.zeros(1, dtype))
     vectors = vm.Vectors(*(np.zeros(2, dtype) for _ in range(7)), np.zeros(0, dtype))
     method = vm.Method(vm.BINARY_CROSS_ENTROPY, vm.SGD, np.zeros(5), np.zeros(4))

@@ -411,7 +411,7 @@ class CompiledEngine:
             return vm.train_batches(
                 self._program.table,
                 self._program.settings,
-                vm.Rows(x[r], y[r], weights[r], logits[r]),
+                vm.Rows(x[r], y[r], weights[r], logits[r], epoch.batches),
                 epoch.batch_size,
                 first,
                 last,

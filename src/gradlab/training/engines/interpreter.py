@@ -40,6 +40,7 @@ class Rows(NamedTuple):
     y: np.ndarray  #        (n, k), the targets
     weights: np.ndarray  #  (n,), how much each row counts; (0,) if all count the same
     logits: np.ndarray  #   (n, k), filled: what each row got when its batch came
+    batches: int  #         how many there are; the last has all rows that are left
 
 
 class Buffers(NamedTuple):
@@ -696,8 +697,8 @@ def train_batches(
 ):
     """Train one network on some batches of an epoch.
 
-    Batch s is rows s·batch_size to min((s + 1)·batch_size, n). All arrays are C-contiguous, and of the network's width
-    unless said otherwise.
+    Batch s is rows s·batch_size to (s + 1)·batch_size, the last one those to n. All arrays are C-contiguous, and of the
+    network's width unless said otherwise.
 
     Parameters
     ----------
@@ -738,7 +739,7 @@ def train_batches(
     for s in range(first, last):
         if stop[0]:
             return s, STOPPED
-        start, end = s * batch_size, min((s + 1) * batch_size, n)
+        start, end = s * batch_size, n if s + 1 == rows.batches else (s + 1) * batch_size
         b = end - start
         tape[: b * d] = x[start * d : end * d]
         forward(program, settings, b, tape, scratch, params, state, generator)
