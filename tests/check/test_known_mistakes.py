@@ -9,7 +9,7 @@ from gradlab.check import check_gradients
 from gradlab.check.mistakes import Suspect, find, of_a_factor, of_any_array, rounded
 from gradlab.check.tracer import Graph
 from gradlab.nn import Layer, Loss, Network
-from gradlab.nn.wiring import stand_alone
+from gradlab.nn.part import stand_alone
 
 
 def σ(x):

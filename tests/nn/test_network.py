@@ -32,7 +32,7 @@ from gradlab.nn import (
     initializers,
     mlp,
 )
-from gradlab.nn.network import backward, forward
+from gradlab.nn.backpropagation import backward, forward
 from gradlab.training import train
 
 RNG = np.random.default_rng(0)

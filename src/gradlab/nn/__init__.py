@@ -1,4 +1,4 @@
-"""The network, in NumPy alone. To learn backpropagation, read layers, activations, losses, network; in this order."""
+"""The network, in NumPy alone. To learn backpropagation, read layers, activations, losses and backpropagation."""
 
 from gradlab.nn.activations import (
     ACTIVATIONS,

@@ -1,7 +1,7 @@
 """An activation applies a function φ to each number; its derivative φ' stands next to it.
 
-Without one, layer upon layer would be a single layer: a product of matrices is a matrix. The derivative is written in
-whichever of x and y = φ(x) gives it best. No formula overflows, however large x is, in float32 and in float64.
+Without one, layer upon layer would be a single layer: a product of matrices is a matrix. No formula overflows, however
+large x is.
 """
 
 from collections.abc import Callable
@@ -35,22 +35,19 @@ class Activation(Layer):
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Compute σ(x) = e^x / (1 + e^x), exact to 4 ulp in both tails; the exponent is bounded: σ(40) rounds to 1."""
+    """Compute σ(x) = e^x / (1 + e^x); above x = 40, where σ is 1 to every digit, e^x is kept from overflowing."""
     e = np.exp(np.minimum(x, 40.0))
     return e / (1.0 + e)
 
 
 class Sigmoid(Activation):
-    """σ(x) = 1 / (1 + e^(−x)): S-shaped, from 0 to 1."""
+    """σ(x) = 1 / (1 + e^(−x)) = e^x / (1 + e^x): S-shaped, from 0 to 1."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return sigmoid(x)
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), at most 1/4.
-
-        Where y rounds to 1 (in float64 from x = 37 on), the slope is 0; where y is small, it keeps its digits.
-        """
+        """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y): at most ¼, at x = 0, and almost 0 in both tails."""
         return y * (1.0 - y)
 
 

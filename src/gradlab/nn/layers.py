@@ -1,13 +1,14 @@
 """A layer carries samples forward and gradients backward; Dense is the one that learns.
 
+Samples are rows: x is an array (n, d), n samples of d features each, and ``x.mT`` is its transpose (NumPy 2).
+
 Training lowers one number, the loss L. For an array y, dL/dy says of each entry how fast L grows with it; in code it is
 ``dy``. Backpropagation is the chain rule, one layer at a time: an entry of x acts on L through every entry of y that it
 changes, so dL/dx_j = Σ_k dL/dy_k·∂y_k/∂x_j. A layer y = f(x) that is given dL/dy can thus work out dL/dx, which is the
 dL/dy of the layer before it, and on the way the gradients of its own parameters.
 
-A row of an array is a sample: x is (n, d), n samples of d features, and ``x.mT`` its transpose. (Several networks may
-be trained side by side, as replicas, whose axis stands in front: (R, n, d). So axes are counted from the end: samples
-are ``axis=-2``, features ``axis=-1``.)
+Axes are counted from the end, samples ``axis=-2`` and features ``axis=-1``: then the same lines serve many networks
+side by side, whose arrays have one axis more in front.
 """
 
 from __future__ import annotations
@@ -19,25 +20,27 @@ import numpy as np
 
 from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.initializers import Initializer, get_initializer
-from gradlab.nn.wiring import Part, stand_alone
+from gradlab.nn.part import Part, stand_alone
 
 
 class Layer(Part, ABC):
     """The contract: `forward` gives y from x, `backward` gives dL/dx from dL/dy.
 
-    A layer of your own needs these two. If it learns, it also names its parameters in `parameter_shapes`: for an entry
-    ``"W"`` it is given the arrays ``self.W`` and ``self.dW``, dL/dW, and `initialize` fills the first.
+    A layer of your own needs these two. If it learns, it also names its parameters in `parameter_shapes`, and for an
+    entry ``"W"`` it is given two arrays: ``self.W``, whose first values `initialize` writes, and ``self.dW``, for
+    dL/dW. In a network they are parts of two long vectors, all parameters and all gradients, which an optimizer works
+    on. So they are written into, ``self.dW[...] = …``, and never replaced.
     """
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Compute y (..., n, d_out) from x (..., n, d_in), in a new array."""
+        """Compute y (n, d_out) from x (n, d_in), in a new array."""
 
     @abstractmethod
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute dL/dx (..., n, d_in) from dL/dy (..., n, d_out), and write (never add to) the parameters' gradients.
+        """Compute dL/dx (n, d_in) from dL/dy (n, d_out), and write (never add to) the parameters' gradients.
 
-        The layer is told x, which `forward` was given, and y, which it returned. Write as in ``self.dW[...] = …``.
+        The layer is told x, which `forward` was given, and y, which it returned: it need not keep them.
         """
 
 
@@ -55,14 +58,23 @@ class Dense(Layer):
 
     Attributes
     ----------
-    W, b : ndarray (..., n_in, n_out), (..., 1, n_out)
-        The parameters; ``dW`` and ``db`` are their gradients. Outside a network they are drawn with seed 0.
+    W, b : ndarray (n_in, n_out), (1, n_out)
+        The parameters; outside a network they are drawn with seed 0.
+    dW, db : ndarray
+        dL/dW and dL/db of the last `backward`.
     """
 
     W: np.ndarray
     b: np.ndarray
     dW: np.ndarray
     db: np.ndarray
+
+    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"W": (self.n_in, self.n_out), "b": (1, self.n_out)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.W[...] = self.weight_init(rng, (self.n_in, self.n_out), self.gain)
+        self.b[...] = self.bias_init(rng, (1, self.n_out), 1.0)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Compute y = xW + b; the row b is added to every sample."""
@@ -78,13 +90,6 @@ class Dense(Layer):
         self.dW[...] = x.mT @ dy
         self.db[...] = dy.sum(axis=-2, keepdims=True)
         return dy @ self.W.mT
-
-    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return {"W": (self.n_in, self.n_out), "b": (1, self.n_out)}
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        self.W[...] = self.weight_init(rng, (self.n_in, self.n_out), self.gain)
-        self.b[...] = self.bias_init(rng, (1, self.n_out), 1.0)
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """A loss says how wrong the network's outputs are; its gradient is where backpropagation begins.
 
 The outputs are logits z, what the last layer gives, before any squashing into probabilities. The squashing is part of
-the loss, because both together are simpler, and more accurate, than one after the other. The loss of some samples is
-the mean of theirs, so gradients do not grow with their number.
+the loss, because both together are simpler, and more accurate, than one after the other. Targets t are shaped like the
+logits. The loss L of n samples is the mean of theirs, so gradients do not grow with their number.
 """
 
 import math
@@ -13,47 +13,44 @@ import numpy as np
 
 from gradlab.nn.activations import sigmoid
 from gradlab.nn.checks import not_one_of
+from gradlab.nn.weighting import check_targets, mean, parts_of_mean
 
 
 class Loss:
-    """The contract: `value`, the mean loss L of some samples, and `gradient`, dL/dlogits.
+    """The contract: `value`, the mean loss L of some samples, and `gradient`, dL/dz.
 
     A loss of your own needs the loss of each sample, `sample_losses`, and its derivative, `sample_gradients`; or a
-    `value` and a `gradient` of its own.
+    `value` and a `gradient` of its own. Samples may have weights (n,): the mean is then Σ_i w_i·l_i / Σ_i w_i.
     """
 
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # least and largest target that makes sense
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute the loss l_i of each sample, (..., n): summed over the k outputs."""
+        """Compute the loss l_i of each sample, (n,): summed over its k outputs."""
         raise NotImplementedError(f"{type(self).__name__} needs `sample_losses`, or a `value` of its own")
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute dl_i/dlogits of each sample, (..., n, k)."""
+        """Compute dl_i/dz of each sample, (n, k)."""
         raise NotImplementedError(f"{type(self).__name__} needs `sample_gradients`, or a `gradient` of its own")
 
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute the mean L = 1/n · Σ_i l_i, a number (...) per replica; with `weights` see `shares`."""
+        """Compute L = 1/n · Σ_i l_i, a number."""
         check_targets(logits, targets)
-        losses = self.sample_losses(logits, targets)
-        if weights is None:
-            return np.mean(losses, axis=-1)
-        return np.sum(shares(weights, logits)[..., 0] * losses, axis=-1)
+        return mean(self.sample_losses(logits, targets), weights, logits)
 
     def gradient(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute dL/dlogits (..., n, k): the gradient of each sample, times 1/n."""
+        """Compute dL/dz = 1/n · dl_i/dz for each sample i, (n, k)."""
         check_targets(logits, targets)
-        gradients = self.sample_gradients(logits, targets)
-        return gradients / logits.shape[-2] if weights is None else shares(weights, logits) * gradients
+        return parts_of_mean(self.sample_gradients(logits, targets), weights)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
 class SquaredError(Loss):
-    """½·Σ_k (a_k − t_k)², where a is the logits themselves, or (on="sigmoid") σ of them.
+    """½·Σ_k (z_k − t_k)²; or, with ``on="sigmoid"``, of a = σ(z) in place of z.
 
-    The gradient of the second keeps the factor σ', and learning stalls where the output is saturated.
+    The gradient of the second has the factor σ', and learning stalls where σ is flat.
     """
 
     def __init__(self, on: str = "identity"):
@@ -66,7 +63,7 @@ class SquaredError(Loss):
         return 0.5 * np.sum((a - targets) ** 2, axis=-1)
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute a − t, times σ'(z) = a·(1 − a) if a is σ(z)."""
+        """Compute z − t; or (a − t)·σ'(z), with σ'(z) = a·(1 − a)."""
         if self.on == "identity":
             return logits - targets
         a = sigmoid(logits)
@@ -77,12 +74,19 @@ class SquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), for targets t in [0, 1]: the sigmoid is part of the loss."""
+    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), for targets t in [0, 1]: the sigmoid is part of the loss.
+
+    Of the label, 1 or 0, it takes the probability that the network gave it, σ(z) or 1 − σ(z), and of that −log.
+    """
 
     target_range = (0.0, 1.0)
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute max(z, 0) − z·t + log(1 + e^(−abs(z))), which overflows for no z."""
+        """Compute the formula above in a form that has the same value, and overflows for no z.
+
+        −log σ(z) = log(1 + e^(−z)), and −log(1 − σ(z)) is z more: together log(1 + e^(−z)) + z − z·t. Where z < 0, the
+        first two are log(1 + e^z). So for both signs it is log(1 + e^(−abs(z))) + max(z, 0) − z·t.
+        """
         smooth = np.log1p(np.exp(-np.abs(logits)))
         return np.sum(np.maximum(logits, 0.0) - logits * targets + smooth, axis=-1)
 
@@ -106,9 +110,10 @@ class SoftmaxCrossEntropy(Loss):
     target_range = (0.0, 1.0)
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), where the largest logit is subtracted from all first.
+        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), with the largest logit subtracted from all first: the same value.
 
-        Its own term of the inner sum is then e^0 = 1. log(1 + rest) keeps a rest of the sum too small to change the 1.
+        Nothing overflows then. The largest one's own term of Σ_j is e^0 = 1, and log(1 + rest) keeps every digit of the
+        rest, however small.
         """
         place = np.argmax(logits, axis=-1, keepdims=True)
         z = logits - np.take_along_axis(logits, place, axis=-1)
@@ -123,35 +128,6 @@ class SoftmaxCrossEntropy(Loss):
         The derivative of log Σ_j e^(z_j) by z_k is e^(z_k)/Σ_j e^(z_j) = softmax(z)_k; it stands with every t_j.
         """
         return softmax(logits) * np.sum(targets, axis=-1, keepdims=True) - targets
-
-
-def shares(weights: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Compute each sample's share in a weighted mean, w_i / Σ_i w_i in place of 1/n, as (..., n, 1).
-
-    Weights are (n,), (n, 1), or with the replicas in front; if all are 0, so is every share.
-    """
-    w = column_of_weights(weights, logits)
-    total = np.sum(w, axis=-2, keepdims=True)
-    return w / np.where(total > 0.0, total, 1.0).astype(w.dtype)
-
-
-def check_targets(logits: np.ndarray, targets: np.ndarray) -> None:
-    """Raise ValueError unless the targets are shaped like the logits, replicas' axis aside."""
-    if logits.ndim < 2 or targets.shape not in (logits.shape, logits.shape[-2:]):
-        raise ValueError(
-            f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}: "
-            "both are (samples, outputs), with the replicas in front"
-        )
-
-
-def column_of_weights(weights: np.ndarray, logits: np.ndarray, what: str = "logits") -> np.ndarray:
-    """Return weights as (..., n, 1); raise ValueError, naming both shapes, if there is not one per sample."""
-    weights = np.asarray(weights, dtype=logits.dtype)
-    n = logits.shape[-2]
-    column = weights if weights.shape[-2:] == (n, 1) else weights[..., np.newaxis]
-    if column.shape[-2:] != (n, 1) or column.shape[:-2] not in ((), logits.shape[:-2]):
-        raise ValueError(f"weights of shape {weights.shape} do not fit {what} of shape {logits.shape}: one per sample")
-    return column
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {

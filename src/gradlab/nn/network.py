@@ -1,12 +1,10 @@
-"""A network is layers in a row: a tape of their outputs going forward, a list of deltas coming back.
+"""A network keeps the parameters of all its layers in one flat vector, and their gradients in another.
 
-`forward` and `backward` are all that there is to it; one step of training is then
+One step of training, whatever the layers, is then
 
     tape = network.forward(x, training=True)
     network.backward(loss.gradient(tape[-1], targets), tape)
     network.params -= learning_rate * network.grads
-
-The class `Network` keeps all parameters in one flat vector, and their gradients in another, for that last line.
 """
 
 from __future__ import annotations
@@ -17,33 +15,15 @@ from typing import Any
 import numpy as np
 
 from gradlab.nn.activations import sigmoid
+from gradlab.nn.backpropagation import backward, forward
 from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Layer
 from gradlab.nn.losses import softmax
+from gradlab.nn.part import bind
 from gradlab.nn.streams import Streams
-from gradlab.nn.wiring import adopt, bind, check_fit, lay_out, walk
+from gradlab.nn.wiring import adopt, check_fit, lay_out, walk
 
 ROWS_AT_ONCE = 256  # samples per pass when nothing is learned from it: the tape of a large table stays small
-
-
-def forward(layers: Sequence[Layer], x: np.ndarray) -> list[np.ndarray]:
-    """Run samples through N layers; return the tape [x0, x1, … xN], x0 being the samples and xN the logits."""
-    tape = [x]
-    for layer in layers:
-        tape.append(layer.forward(tape[-1]))
-    return tape
-
-
-def backward(layers: Sequence[Layer], dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Carry dL/dxN back through the layers; return the deltas [dL/dx0, … dL/dxN].
-
-    Layer i made x_(i+1) of x_i, both on the tape, and makes dL/dx_i of dL/dx_(i+1); the gradients of its parameters it
-    writes on the way.
-    """
-    deltas = [dlogits]
-    for i in reversed(range(len(layers))):
-        deltas.append(layers[i].backward(deltas[-1], tape[i], tape[i + 1]))
-    return deltas[::-1]
 
 
 class Tape(list[np.ndarray]):
@@ -143,7 +123,10 @@ class Network:
         return np.concatenate([self.forward(x[..., i : i + ROWS_AT_ONCE, :])[-1] for i in starts], axis=-2)
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        """Compute probabilities (..., n, k): σ, that of class 1, for one output; the softmax for several classes."""
+        """Compute probabilities (..., n, k): σ, that of class 1, for one output; the softmax for several classes.
+
+        Several outputs that are independent, each a yes or no, are σ of `decision_function` instead.
+        """
         logits = self.decision_function(x)
         return sigmoid(logits) if logits.shape[-1] == 1 else softmax(logits)
 

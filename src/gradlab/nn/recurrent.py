@@ -11,7 +11,7 @@ from gradlab.nn.arrays import as_floats
 from gradlab.nn.checks import check_flag, check_float, check_int, lookup
 from gradlab.nn.initializers import Initializer, get_initializer
 from gradlab.nn.layers import Layer
-from gradlab.nn.wiring import stand_alone
+from gradlab.nn.part import stand_alone
 
 
 class Recurrent(Layer):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gradlab.nn.arrays import as_floats
+from gradlab.nn.backpropagation import backward, forward
 from gradlab.nn.checks import check_float, check_int
 from gradlab.nn.layers import Layer
-from gradlab.nn.network import backward, forward
-from gradlab.nn.wiring import stand_alone
+from gradlab.nn.part import stand_alone
 
 
 class BatchNorm(Layer):

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.nn.losses import Loss, column_of_weights
+from gradlab.nn.losses import Loss
 from gradlab.nn.network import Network
+from gradlab.nn.weighting import column_of_weights
 
 
 def check_data(

@@ -218,7 +218,7 @@ EDITS = {
     "activations, a clip": ("e = np.exp(np.minimum(x, 40.0))", "e = np.exp(np.clip(x, -6.0, 6.0))", "Sigmoid"),
     "losses": ("return sigmoid(logits) - targets", "return 2 * sigmoid(logits) - targets", "BinaryCrossEntropy"),
     "optimizers": ("params -= self.learning_rate * direction", "params += self.learning_rate * direction", "SGD"),
-    "network": ("    return deltas[::-1]\n", "    return [0.5 * d for d in deltas]\n", "network"),
+    "backpropagation": ("    return deltas[::-1]\n", "    return [0.5 * d for d in deltas]\n", "network"),
     "a comment": ("self.dW[...] = x.mT @ dy", "self.dW[...] = x.mT @ dy  # a note", ""),
 }
 SCRIPT = """

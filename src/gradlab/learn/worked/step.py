@@ -12,10 +12,11 @@ from gradlab.check.differences import SMALLER, STEP, Gradient
 from gradlab.learn.worked.formulas import Formula, Symbol, named
 from gradlab.learn.worked.lines import Line
 from gradlab.nn.activations import Activation
+from gradlab.nn.backpropagation import forward
 from gradlab.nn.checks import check_int
 from gradlab.nn.layers import Dense, Layer
 from gradlab.nn.losses import Loss
-from gradlab.nn.network import Network, forward
+from gradlab.nn.network import Network
 from gradlab.nn.remedies import BatchNorm, Dropout, Residual
 from gradlab.nn.streams import Streams
 from gradlab.nn.wiring import walk

@@ -12,7 +12,7 @@ import numpy as np
 from gradlab.learn.worked.formulas import Formula, Symbol, added, applied, constant, named
 from gradlab.learn.worked.lines import Line, Section
 from gradlab.learn.worked.step import WorkedStep
-from gradlab.nn.network import forward
+from gradlab.nn.backpropagation import forward
 from gradlab.nn.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from gradlab.training.divergence import raise_if_diverged
 from gradlab.training.penalties import Penalties
