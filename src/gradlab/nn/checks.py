@@ -51,3 +51,12 @@ def lookup(what: str, name: Any, table: Mapping[str, T]) -> T:
     if not isinstance(name, str) or name not in table:
         raise ValueError(f"{what}: {not_one_of(name, table)}")
     return table[name]
+
+
+def check_targets(logits: np.ndarray, targets: np.ndarray) -> None:
+    """Raise ValueError unless the targets are shaped like the logits, replicas' axis aside."""
+    if logits.ndim < 2 or targets.shape not in (logits.shape, logits.shape[-2:]):
+        raise ValueError(
+            f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}: "
+            "both are (samples, outputs), with the replicas in front"
+        )

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.nn.activations import sigmoid
-from gradlab.nn.checks import not_one_of
-from gradlab.nn.weighting import check_targets, mean, parts_of_mean
+from gradlab.nn.checks import check_targets, not_one_of
+from gradlab.nn.weighting import shares
 
 
 class Loss:
@@ -36,12 +36,16 @@ class Loss:
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Compute L = 1/n · Σ_i l_i, a number."""
         check_targets(logits, targets)
-        return mean(self.sample_losses(logits, targets), weights, logits)
+        losses = self.sample_losses(logits, targets)
+        if weights is None:
+            return np.mean(losses, axis=-1)
+        return np.sum(shares(weights, logits)[..., 0] * losses, axis=-1)
 
     def gradient(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Compute dL/dz = 1/n · dl_i/dz for each sample i, (n, k)."""
         check_targets(logits, targets)
-        return parts_of_mean(self.sample_gradients(logits, targets), weights)
+        gradients = self.sample_gradients(logits, targets)
+        return gradients / logits.shape[-2] if weights is None else shares(weights, logits) * gradients
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -62,10 +62,10 @@ LAYERS: dict[type, Kernel] = {
     activations.Identity: Kernel("cc77e13fea8fa7e8", lambda layer: ("identity",)),
 }
 LOSSES: dict[type, Kernel] = {
-    losses.BinaryCrossEntropy: Kernel("7d30e8113b68a2bc", lambda loss: ("binary_cross_entropy",)),
-    losses.SoftmaxCrossEntropy: Kernel("3bcd7ec88fa124dd", lambda loss: ("softmax_cross_entropy",)),
+    losses.BinaryCrossEntropy: Kernel("cd419621dbb5a1a6", lambda loss: ("binary_cross_entropy",)),
+    losses.SoftmaxCrossEntropy: Kernel("e0d827d592ece6e9", lambda loss: ("softmax_cross_entropy",)),
     losses.SquaredError: Kernel(
-        "7703322d38aa0a28", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
+        "26451f45d8d9927e", lambda loss: ("squared_error_on_sigmoid" if loss.on == "sigmoid" else "squared_error",)
     ),
 }
 OPTIMIZERS: dict[type, Kernel] = {
