@@ -58,7 +58,7 @@ class Tanh(Activation):
         return np.tanh(x)
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute tanh'(x) = 1 − y²."""
+        """Compute tanh'(x) = 4·σ'(2x) = 1 − y²: with a = σ(2x), y = 2a − 1 and 4·a·(1 − a) = (1 + y)·(1 − y)."""
         return 1.0 - y * y
 
 
@@ -79,7 +79,7 @@ class Identity(Activation):
     """The input itself: what a linear network has for an activation."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Compute y = 1·x, in a new array: the tape holds one per layer."""
+        """Compute y = 1·x, in a new array, like every layer."""
         return 1.0 * x
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

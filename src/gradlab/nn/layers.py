@@ -86,6 +86,8 @@ class Dense(Layer):
         - W_jk changes y_ik of every sample i, with slope x_ij: dL/dW_jk = Σ_i x_ij·dL/dy_ik, so dL/dW = xᵀ·dy;
         - b_k changes the same y_ik, with slope 1: dL/db_k = Σ_i dL/dy_ik;
         - x_ij changes every y_ik, with slope W_jk: dL/dx_ij = Σ_k dL/dy_ik·W_jk, so dL/dx = dy·Wᵀ.
+
+        L is a mean over samples, whose 1/n is in dy already: over i one sums here.
         """
         self.dW[...] = x.mT @ dy
         self.db[...] = dy.sum(axis=-2, keepdims=True)
@@ -102,7 +104,7 @@ class Dense(Layer):
         self.n_in, self.n_out = check_int("Dense: n_in", n_in), check_int("Dense: n_out", n_out)
         self.weight_init, self.bias_init = get_initializer(weight_init), get_initializer(bias_init, "bias_init")
         self.gain = check_float("Dense: gain", gain, 0.0, above=True)
-        stand_alone(self)
+        stand_alone(self)  # makes W, b, dW and db, arrays of the shapes above, and calls `initialize`
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_in}, {self.n_out})"

@@ -1,8 +1,11 @@
 """A loss says how wrong the network's outputs are; its gradient is where backpropagation begins.
 
-The outputs are logits z, what the last layer gives, before any squashing into probabilities. The squashing is part of
-the loss, because both together are simpler, and more accurate, than one after the other. Targets t are shaped like the
-logits. The loss L of n samples is the mean of theirs, so gradients do not grow with their number.
+The outputs z are what the last layer gives, and targets t are shaped like them. The loss L of n samples is the mean of
+theirs, so gradients do not grow with their number.
+
+Where classes are told apart, z can be any number, and a sigmoid or softmax makes probabilities of it; z is then called
+a logit. The two cross-entropies below do this themselves, because both steps together are simpler, and more accurate,
+than one after the other.
 """
 
 import math
@@ -20,7 +23,8 @@ class Loss:
     """The contract: `value`, the mean loss L of some samples, and `gradient`, dL/dz.
 
     A loss of your own needs the loss of each sample, `sample_losses`, and its derivative, `sample_gradients`; or a
-    `value` and a `gradient` of its own. Samples may have weights (n,): the mean is then Σ_i w_i·l_i / Σ_i w_i.
+    `value` and a `gradient` of its own. Samples may have weights w (n,): where a formula says 1/n, sample i then has
+    w_i / Σ_j w_j in its place.
     """
 
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # least and largest target that makes sense
@@ -34,7 +38,7 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} needs `sample_gradients`, or a `gradient` of its own")
 
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute L = 1/n · Σ_i l_i, a number."""
+        """Compute L = Σ_i 1/n · l_i, a number."""
         check_targets(logits, targets)
         losses = self.sample_losses(logits, targets)
         if weights is None:
@@ -54,7 +58,7 @@ class Loss:
 class SquaredError(Loss):
     """½·Σ_k (z_k − t_k)²; or, with ``on="sigmoid"``, of a = σ(z) in place of z.
 
-    The gradient of the second has the factor σ', and learning stalls where σ is flat.
+    The gradient of the second has the factor σ': where σ is flat it is next to nothing, however wrong the output.
     """
 
     def __init__(self, on: str = "identity"):
@@ -78,9 +82,10 @@ class SquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), for targets t in [0, 1]: the sigmoid is part of the loss.
+    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), where σ(z) is the probability of class 1.
 
-    Of the label, 1 or 0, it takes the probability that the network gave it, σ(z) or 1 − σ(z), and of that −log.
+    For a label t of 1 or 0 one term is left: −log of the probability given to the right class. A t between the two is
+    itself a probability, and weighs both terms.
     """
 
     target_range = (0.0, 1.0)
@@ -97,41 +102,48 @@ class BinaryCrossEntropy(Loss):
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute −t·(1 − σ(z)) + (1 − t)·σ(z) = σ(z) − t.
 
-        The derivative of log σ is σ'/σ = 1 − σ, that of log(1 − σ) is −σ: σ' cancels, and a wrong output never stalls.
+        The derivative of log σ is σ'/σ = 1 − σ, that of log(1 − σ) is −σ'/(1 − σ) = −σ. The factor σ' is gone: the
+        gradient is the error itself, small only where the output is nearly right.
         """
         return sigmoid(logits) - targets
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Compute e^(z_k) / Σ_j e^(z_j); the largest logit is subtracted first: e^(−largest) cancels."""
-    e = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
-    return e / np.sum(e, axis=-1, keepdims=True)
-
-
 class SoftmaxCrossEntropy(Loss):
-    """−Σ_k t_k·log softmax(z)_k, for one-hot or probability targets; the softmax is part of the loss."""
+    """−Σ_k t_k·log softmax(z)_k, where softmax(z)_k = e^(z_k) / Σ_j e^(z_j) is the probability of class k.
+
+    For a label, t is 1 at its class and 0 elsewhere; or it is a probability for each class.
+    """
 
     target_range = (0.0, 1.0)
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute Σ_k t_k·(log Σ_j e^(z_j) − z_k), with the largest logit subtracted from all first: the same value.
-
-        Nothing overflows then. The largest one's own term of Σ_j is e^0 = 1, and log(1 + rest) keeps every digit of the
-        rest, however small.
-        """
-        place = np.argmax(logits, axis=-1, keepdims=True)
-        z = logits - np.take_along_axis(logits, place, axis=-1)
-        rest = np.exp(z)
-        np.put_along_axis(rest, place, 0.0, axis=-1)
-        log_sum = np.log1p(np.sum(rest, axis=-1, keepdims=True))
-        return np.sum(targets * (log_sum - z), axis=-1)
+        return -np.sum(targets * log_softmax(logits), axis=-1)
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute softmax(z)_k·Σ_j t_j − t_k, where Σ_j t_j is 1 for probabilities.
 
-        The derivative of log Σ_j e^(z_j) by z_k is e^(z_k)/Σ_j e^(z_j) = softmax(z)_k; it stands with every t_j.
+        The loss is Σ_j t_j·(log Σ_m e^(z_m) − z_j). The derivative of log Σ_m e^(z_m) by z_k is e^(z_k) / Σ_m e^(z_m) =
+        softmax(z)_k, in every term; that of −t_j·z_j is −t_k, in the term of k.
         """
         return softmax(logits) * np.sum(targets, axis=-1, keepdims=True) - targets
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Compute e^(z_k) / Σ_j e^(z_j); the largest logit is subtracted first, which cancels, and nothing overflows."""
+    e = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Compute z_k − log Σ_j e^(z_j), with the largest logit subtracted from all first: the same value.
+
+    The largest one's own term of Σ_j is then e^0 = 1, and log(1 + rest) keeps every digit of the rest, however small.
+    """
+    place = np.argmax(logits, axis=-1, keepdims=True)
+    z = logits - np.take_along_axis(logits, place, axis=-1)
+    rest = np.exp(z)
+    np.put_along_axis(rest, place, 0.0, axis=-1)
+    return z - np.log1p(np.sum(rest, axis=-1, keepdims=True))
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {
