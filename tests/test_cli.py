@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from commands import COMMAND, gradlab, gradlab_alone
 
 from gradlab.lab.run_folder import read_arrays
 from gradlab.training.engines import compiled
@@ -24,13 +25,6 @@ data.n_samples = 60
 training.epochs = 3
 network.width = 4
 """
-
-
-def gradlab(*arguments, cwd, env=None):
-    command = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import main; main()", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=600, check=False
-    )
 
 
 @pytest.fixture
@@ -182,10 +176,9 @@ def started(begin):
 
 
 def _started(begin, cwd, *arguments):
-    command = [sys.executable, "-c", "from gradlab.__main__ import main; main()", "run", *arguments]
     log, writer = cwd / "runs/small/metrics.jsonl", cwd / "runs/small/.writer"
     trained = log.read_bytes().count(b"\n") if log.exists() else 2
-    process = begin(*command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = begin(*COMMAND, "run", *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 600.0
     while time.monotonic() < deadline and process.poll() is None:
         ours = writer.exists() and writer.read_text() == str(process.pid)
@@ -385,7 +378,7 @@ def test_explain_works_a_step_on_xor(tmp_path):
 
 
 def test_explain_writes_utf_8_wherever_it_runs(tmp_path):
-    done = gradlab("explain", "--format", "html", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    done = gradlab_alone("explain", "--format", "html", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert "σ(" in done.stdout
 
@@ -475,7 +468,7 @@ def test_explain_says_where_training_diverged_before_the_step(small, tmp_path):
 
 def test_diagram_draws_the_step_to_the_output_or_to_a_file(small, tmp_path):
     options = [small, "--set", "network.width=3", "--sample", 2, "--sample", 0, "--step", 3]
-    piped = gradlab("diagram", *options, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    piped = gradlab_alone("diagram", *options, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert piped.returncode == 0, piped.stderr
     assert piped.stderr == ""
     assert ElementTree.fromstring(piped.stdout).tag.endswith("svg")
@@ -637,8 +630,8 @@ def test_compile_says_where_it_is_kept_and_how_long_it_took(tmp_path):
 @pytest.mark.slow
 def test_what_is_compiled_is_announced_before_the_bar_and_kept_where_it_is_told_to(small, tmp_path):
     cache = tmp_path / "cache"
-    done = gradlab("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)})
+    done = gradlab_alone("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)})
     assert done.returncode == 0
     assert done.stderr == "gradlab: compiling the engine for float64, once: about 20 seconds\n"
     assert any(path.is_file() for path in cache.rglob("*"))
-    assert gradlab("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)}).stderr == ""
+    assert gradlab_alone("run", small, cwd=tmp_path, env={"NUMBA_CACHE_DIR": str(cache)}).stderr == ""

@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import COMMAND, gradlab, gradlab_alone
 
 from gradlab.lab import sweep
 from gradlab.lab.build import load_data
@@ -35,12 +35,6 @@ network.width = 4
 "network.depth" = [1, 2]
 "training.learning_rate" = [0.1, 1]
 """
-COMMAND = [sys.executable, "-W", "error", "-c", "from gradlab.__main__ import main; main()"]
-
-
-def gradlab(*arguments, cwd):
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture
@@ -123,7 +117,7 @@ def test_a_sweep_that_was_killed_and_started_again_ends_with_the_same_table(begi
     assert not (tmp_path / "runs/depth_sweep/DONE").exists()
     kept = {path.name: path.stat().st_mtime_ns for path in results_in(tmp_path / "runs/depth_sweep")}
     assert 4 <= len(kept) < 8
-    again = gradlab(*arguments, cwd=tmp_path)
+    again = gradlab_alone(*arguments, cwd=tmp_path)
     assert again.returncode == undisturbed.returncode
     assert again.stderr == "gradlab: going on with the unfinished run in runs/depth_sweep\n"
     assert numbers_of(again) == numbers_of(undisturbed)
@@ -208,7 +202,7 @@ def test_workers_that_cannot_be_are_a_mistake_and_nothing_is_written(arguments, 
 
 def test_a_cluster_that_is_not_there_is_a_failure_and_nothing_is_written(small, tmp_path):
     pytest.importorskip("distributed")
-    done = gradlab("run", small, "--workers", "tcp://127.0.0.1:9", cwd=tmp_path)
+    done = gradlab_alone("run", small, "--workers", "tcp://127.0.0.1:9", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "gradlab: tcp://127.0.0.1:9: no Dask scheduler answers there\n"
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]

@@ -1,12 +1,11 @@
 """Somebody's own layer, loss or optimizer is judged, whatever the file does."""
 
 import json
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
+from commands import gradlab
 
 from gradlab.check.apart import FailedCodeError, UnusableFileError, run_apart
 from gradlab.check.objects import _check
@@ -305,11 +304,6 @@ def test_an_optimizer_may_be_held_against_another_family():
 
 
 # the command
-
-
-def gradlab(*arguments, cwd=None):
-    command = [sys.executable, "-m", "gradlab", *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, check=False, cwd=cwd)
 
 
 def test_the_command_says_it_by_its_exit_code(written):

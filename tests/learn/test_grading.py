@@ -2,12 +2,13 @@
 
 import importlib
 import json
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import gradlab
 
 from gradlab.check.apart import FailedCodeError, UnusableFileError
 from gradlab.learn import workbook
@@ -162,16 +163,11 @@ def test_a_file_is_graded_apart(tmp_path, text, words, kind):
 # as a learner meets them
 
 
-def gradlab(tmp_path, *arguments):
-    env = {"GRADLAB_PROGRESS": str(tmp_path / "kept" / "progress.json")}
-    import os
-
-    command = [sys.executable, "-m", "gradlab", "exercise", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", env=os.environ | env, cwd=tmp_path, timeout=600, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture
+def gradlab_exercise(tmp_path, monkeypatch):
+    """What `gradlab exercise` does for a learner whose progress is kept in a folder of the test's own."""
+    monkeypatch.setenv("GRADLAB_PROGRESS", str(tmp_path / "kept" / "progress.json"))
+    return partial(gradlab, "exercise", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
@@ -187,28 +183,28 @@ def test_a_task_is_the_solution_without_its_answer(exercise, tmp_path):
     compile(task, exercise, "exec")
 
 
-def test_from_start_to_solved(tmp_path):
-    done = gradlab(tmp_path, "list")
+def test_from_start_to_solved(gradlab_exercise, tmp_path):
+    done = gradlab_exercise("list")
     assert done.returncode == 0
     assert "0 of 12 solved; next: gradlab exercise start sigmoid" in done.stdout
-    done = gradlab(tmp_path, "start", "momentum")
+    done = gradlab_exercise("start", "momentum")
     assert "gradlab exercise check momentum.py" in done.stdout
-    done = gradlab(tmp_path, "check", "momentum.py")
+    done = gradlab_exercise("check", "momentum.py")
     assert (done.returncode, done.stderr) == (1, "")
     assert "momentum_step is still to be written" in done.stdout
-    again = gradlab(tmp_path, "start", "momentum")
+    again = gradlab_exercise("start", "momentum")
     assert (again.returncode, again.stdout) == (2, "")
     assert "is not written over" in again.stderr
-    (tmp_path / "mine.py").write_text(gradlab(tmp_path, "solution", "momentum").stdout, encoding="utf-8")
-    done = gradlab(tmp_path, "check", "mine.py")
+    (tmp_path / "mine.py").write_text(gradlab_exercise("solution", "momentum").stdout, encoding="utf-8")
+    done = gradlab_exercise("check", "mine.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert "right: momentum" in done.stdout
     assert "next: gradlab exercise start sigmoid" in done.stdout
     kept = tmp_path / "kept" / "progress.json"
     assert list(json.loads(kept.read_text())) == ["momentum"]
-    assert "solved  momentum" in gradlab(tmp_path, "list").stdout
+    assert "solved  momentum" in gradlab_exercise("list").stdout
     kept.write_text("[", encoding="utf-8")
-    done = gradlab(tmp_path, "check", "mine.py")
+    done = gradlab_exercise("check", "mine.py")
     assert done.returncode == 0
     assert "could not be kept" in done.stderr
     assert kept.read_text() == "["
@@ -226,11 +222,11 @@ def test_from_start_to_solved(tmp_path):
         (["start", "relu", "--out", "nowhere/relu.py"], "nowhere/relu.py: there is no folder nowhere"),
     ],
 )
-def test_a_wrong_name_is_said(tmp_path, arguments, words):
+def test_a_wrong_name_is_said(gradlab_exercise, tmp_path, arguments, words):
     (tmp_path / "empty.py").touch()
     (tmp_path / "other.py").write_text('EXERCISE = "tanh"', encoding="utf-8")
     (tmp_path / "broken.py").write_text("def", encoding="utf-8")
-    done = gradlab(tmp_path, *arguments)
+    done = gradlab_exercise(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
