@@ -1,7 +1,7 @@
 """An activation applies a function φ to each number; its derivative φ' stands next to it.
 
-Without one, layer upon layer would be a single layer: a product of matrices is a matrix. No formula overflows, however
-large x is.
+Without one, two layers would be no more than one: (x·W₁ + b₁)·W₂ + b₂ = x·(W₁·W₂) + (b₁·W₂ + b₂). No formula below
+overflows, however large x is.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from gradlab.nn.layers import Layer
 class Activation(Layer):
     """A layer without parameters that acts on each number alone, y = φ(x), so y is shaped like x.
 
-    An activation of your own needs `forward` and `derivative` (or, in place of the latter, a `backward`).
+    An activation of your own needs `forward` and `derivative`, or a `backward` in place of the latter: each of the two
+    is written in terms of the other.
     """
 
     weight_init: ClassVar[str] = "glorot_uniform"  # what `mlp` draws the weights in front of it from
@@ -47,7 +48,10 @@ class Sigmoid(Activation):
         return sigmoid(x)
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y): at most ¼, at x = 0, and almost 0 in both tails."""
+        """Compute σ'(x) = e^(−x) / (1 + e^(−x))² = y·(1 − y), for 1 − y = e^(−x) / (1 + e^(−x)).
+
+        It is at most ¼, at x = 0, and almost 0 in both tails.
+        """
         return y * (1.0 - y)
 
 
@@ -58,12 +62,12 @@ class Tanh(Activation):
         return np.tanh(x)
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute tanh'(x) = 4·σ'(2x) = 1 − y²: with a = σ(2x), y = 2a − 1 and 4·a·(1 − a) = (1 + y)·(1 − y)."""
+        """Compute tanh'(x) = 1 − y²: with a = σ(2x) it is 4·a·(1 − a), and a is (1 + y)/2, 1 − a is (1 − y)/2."""
         return 1.0 - y * y
 
 
 class ReLU(Activation):
-    """max(x, 0): nothing below zero, the identity above."""
+    """max(x, 0): zero below 0, the identity above."""
 
     weight_init = "he_normal"
 
@@ -71,7 +75,7 @@ class ReLU(Activation):
         return np.maximum(x, 0.0)
 
     def derivative(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Compute ReLU'(x): 1 where x > 0 and 0 elsewhere; at the kink, where there is none, 0 by convention."""
+        """Compute ReLU'(x): 1 where x > 0, which is where y > 0; else 0, by convention also at x = 0, the kink."""
         return (y > 0.0).astype(y.dtype)
 
 

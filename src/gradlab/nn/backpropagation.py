@@ -1,8 +1,9 @@
 """Backpropagation: a tape of outputs going forward, a list of deltas coming back.
 
 A network is layers in a row, each taking what the one before gives; the loss takes what the last one gives, the logits.
-Going forward, every output is kept, on the tape, for the way back needs them. Going back, the delta of an array on the
-tape is dL/d(that array), of the same shape. Here is a network of 2 inputs, 3 hidden units and 1 output:
+Going forward, the input and every output are kept, on the tape, for the way back needs them. Going back, every array on
+the tape gets a delta, dL/d(that array), of the same shape. (Some books call delta only that of an activation's input.)
+Here is a network of 2 inputs, 3 hidden units and 1 output:
 
 >>> import numpy as np
 >>> from gradlab.nn import BinaryCrossEntropy, Dense, Tanh
@@ -12,7 +13,7 @@ tape is dL/d(that array), of the same shape. Here is a network of 2 inputs, 3 hi
 >>> loss = BinaryCrossEntropy()
 >>> tape = forward(layers, x)
 >>> deltas = backward(layers, loss.gradient(tape[-1], targets), tape)
->>> [array.shape for array in tape]  # and so are the deltas
+>>> [array.shape for array in tape]  # the deltas have the same shapes
 [(4, 2), (4, 3), (4, 3), (4, 1)]
 
 Are the gradients right? Move one weight a little up and a little down, and see how the loss follows; so for every
@@ -30,7 +31,7 @@ entry of every parameter:
 ...         array[i] = kept
 ...         assert np.isclose(gradient[i], (above - below) / (2 * h))
 
-They are, so gradient descent can follow them, here to the exclusive or:
+They are. Gradient descent goes against them, with a learning rate of ½, and the network learns the exclusive or:
 
 >>> for step in range(1000):
 ...     tape = forward(layers, x)
@@ -60,8 +61,8 @@ def forward(layers: Sequence[Layer], x: np.ndarray) -> list[np.ndarray]:
 def backward(layers: Sequence[Layer], dlogits: np.ndarray, tape: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Carry dL/dxN back through the layers; return the deltas [dL/dx0, dL/dx1, … dL/dxN].
 
-    Layer i made x_(i+1) of x_i, both on the tape, and makes dL/dx_i of dL/dx_(i+1); the gradients of its parameters it
-    writes on the way.
+    Layer i computed x_(i+1) from x_i, both on the tape, and now computes dL/dx_i from dL/dx_(i+1); the gradients of its
+    parameters it writes on the way.
     """
     deltas = [dlogits]
     for i in reversed(range(len(layers))):

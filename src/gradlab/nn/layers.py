@@ -3,9 +3,9 @@
 Samples are rows: x is an array (n, d), n samples of d features each, and ``x.mT`` is its transpose (NumPy 2).
 
 Training lowers one number, the loss L. For an array y, dL/dy says of each entry how fast L grows with it; in code it is
-``dy``. Backpropagation is the chain rule, one layer at a time: an entry of x acts on L through every entry of y that it
-changes, so dL/dx_j = Σ_k dL/dy_k·∂y_k/∂x_j. A layer y = f(x) that is given dL/dy can thus work out dL/dx, which is the
-dL/dy of the layer before it, and on the way the gradients of its own parameters.
+``dy``, short for dL/dy. Backpropagation is the chain rule, one layer at a time: an entry of x acts on L through every
+entry of y that it changes, so for one sample dL/dx_j = Σ_k dL/dy_k·∂y_k/∂x_j. A layer y = f(x) that is given dL/dy can
+thus work out dL/dx, which is the dL/dy of the layer before it, and on the way the gradients of its own parameters.
 
 Axes are counted from the end, samples ``axis=-2`` and features ``axis=-1``: then the same lines serve many networks
 side by side, whose arrays have one axis more in front.
@@ -27,7 +27,7 @@ class Layer(Part, ABC):
     """The contract: `forward` gives y from x, `backward` gives dL/dx from dL/dy.
 
     A layer of your own needs these two. If it learns, it also names its parameters in `parameter_shapes`, and for an
-    entry ``"W"`` it is given two arrays: ``self.W``, whose first values `initialize` writes, and ``self.dW``, for
+    entry ``"W"`` it is given two arrays: ``self.W``, whose initial values `initialize` writes, and ``self.dW``, for
     dL/dW. In a network they are parts of two long vectors, all parameters and all gradients, which an optimizer works
     on. So they are written into, ``self.dW[...] = …``, and never replaced.
     """
@@ -54,7 +54,7 @@ class Dense(Layer):
     weight_init, bias_init : str or callable
         A name from `INITIALIZERS`, or a function ``(rng, shape, gain) -> array``.
     gain : float
-        Factor on the first weights (not on the biases), above 0.
+        Factor on the initial weights (not on the biases), above 0.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class Dense(Layer):
     def backward(self, dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Apply the chain rule to y_ik = Σ_j x_ij·W_jk + b_k.
 
-        - W_jk changes y_ik of every sample i, with slope x_ij: dL/dW_jk = Σ_i x_ij·dL/dy_ik, so dL/dW = xᵀ·dy;
+        - W_jk changes y_ik of every sample i, with slope x_ij: dL/dW_jk = Σ_i x_ij·dL/dy_ik, so dL/dW = xᵀ @ dy;
         - b_k changes the same y_ik, with slope 1: dL/db_k = Σ_i dL/dy_ik;
-        - x_ij changes every y_ik, with slope W_jk: dL/dx_ij = Σ_k dL/dy_ik·W_jk, so dL/dx = dy·Wᵀ.
+        - x_ij changes every y_ik, with slope W_jk: dL/dx_ij = Σ_k dL/dy_ik·W_jk, so dL/dx = dy @ Wᵀ.
 
-        L is a mean over samples, whose 1/n is in dy already: over i one sums here.
+        L is a mean over n samples; its 1/n is in dy already, for the loss has put it there.
         """
         self.dW[...] = x.mT @ dy
         self.db[...] = dy.sum(axis=-2, keepdims=True)

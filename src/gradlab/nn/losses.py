@@ -1,11 +1,11 @@
 """A loss says how wrong the network's outputs are; its gradient is where backpropagation begins.
 
-The outputs z are what the last layer gives, and targets t are shaped like them. The loss L of n samples is the mean of
-theirs, so gradients do not grow with their number.
+The outputs z are what the last layer gives, and targets t are shaped like them. The loss L is the mean of the samples'
+losses, so gradients do not grow with the number n of samples.
 
 Where classes are told apart, z can be any number, and a sigmoid or softmax makes probabilities of it; z is then called
-a logit. The two cross-entropies below do this themselves, because both steps together are simpler, and more accurate,
-than one after the other.
+a logit (the code says ``logits`` throughout). The two cross-entropies below apply it themselves, because both steps
+together are simpler, and more accurate, than one after the other.
 """
 
 import math
@@ -30,11 +30,11 @@ class Loss:
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # least and largest target that makes sense
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute the loss l_i of each sample, (n,): summed over its k outputs."""
+        """Compute the loss l_i of each sample, (n,): the sum over its outputs."""
         raise NotImplementedError(f"{type(self).__name__} needs `sample_losses`, or a `value` of its own")
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute dl_i/dz of each sample, (n, k)."""
+        """Compute dl_i/dz of each sample, in row i."""
         raise NotImplementedError(f"{type(self).__name__} needs `sample_gradients`, or a `gradient` of its own")
 
     def value(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -46,7 +46,7 @@ class Loss:
         return np.sum(shares(weights, logits)[..., 0] * losses, axis=-1)
 
     def gradient(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Compute dL/dz = 1/n · dl_i/dz for each sample i, (n, k)."""
+        """Compute dL/dz, shaped like z: row i is 1/n · dl_i/dz."""
         check_targets(logits, targets)
         gradients = self.sample_gradients(logits, targets)
         return gradients / logits.shape[-2] if weights is None else shares(weights, logits) * gradients
@@ -56,7 +56,7 @@ class Loss:
 
 
 class SquaredError(Loss):
-    """½·Σ_k (z_k − t_k)²; or, with ``on="sigmoid"``, of a = σ(z) in place of z.
+    """½·Σ_k (z_k − t_k)²; or, with ``on="sigmoid"``, ½·Σ_k (a_k − t_k)², where a = σ(z).
 
     The gradient of the second has the factor σ': where σ is flat it is next to nothing, however wrong the output.
     """
@@ -71,7 +71,7 @@ class SquaredError(Loss):
         return 0.5 * np.sum((a - targets) ** 2, axis=-1)
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Compute z − t; or (a − t)·σ'(z), with σ'(z) = a·(1 − a)."""
+        """Compute z − t, for the ½ cancels the square's 2; or (a − t)·σ'(z), with σ'(z) = a·(1 − a)."""
         if self.on == "identity":
             return logits - targets
         a = sigmoid(logits)
@@ -82,7 +82,7 @@ class SquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), where σ(z) is the probability of class 1.
+    """−t·log σ(z) − (1 − t)·log(1 − σ(z)), where σ(z) is the probability of class 1; summed, if there are more outputs.
 
     For a label t of 1 or 0 one term is left: −log of the probability given to the right class. A t between the two is
     itself a probability, and weighs both terms.
@@ -93,8 +93,9 @@ class BinaryCrossEntropy(Loss):
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute the formula above in a form that has the same value, and overflows for no z.
 
-        −log σ(z) = log(1 + e^(−z)), and −log(1 − σ(z)) is z more: together log(1 + e^(−z)) + z − z·t. Where z < 0, the
-        first two are log(1 + e^z). So for both signs it is log(1 + e^(−abs(z))) + max(z, 0) − z·t.
+        −log σ(z) = log(1 + e^(−z)), and −log(1 − σ(z)) = log(1 + e^(−z)) + z. With weights t and 1 − t that comes to
+        log(1 + e^(−z)) + z − z·t. The first two are log(1 + e^z), which is the better form where z < 0. So for both
+        signs it is log(1 + e^(−abs(z))) + max(z, 0) − z·t.
         """
         smooth = np.log1p(np.exp(-np.abs(logits)))
         return np.sum(np.maximum(logits, 0.0) - logits * targets + smooth, axis=-1)
