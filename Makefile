@@ -13,8 +13,8 @@ demo: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	-$(BIN)/gradlab compile # once, rather than in each worker of pytest
+	@# compiled once, rather than in each worker of pytest, while types are checked
+	$(BIN)/gradlab compile & $(BIN)/mypy; types=$$?; wait; exit $$types
 	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable
 
 test-all: $(VENV)/test.stamp

@@ -9,8 +9,9 @@ from pathlib import Path
 from unittest import mock
 
 # In a process of its own, in which warnings are errors; but an interrupt may fall between `open` and its `with`.
-COMMAND = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning"]
-COMMAND += ["-c", "from gradlab.__main__ import main; main()"]
+PYTHON = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c"]
+CALL = "from gradlab.__main__ import main; main()"
+COMMAND = [*PYTHON, CALL]
 
 
 def gradlab(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,11 +41,11 @@ def gradlab(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
 
 
 def gradlab_alone(
-    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own."""
+    """Run a command in a process of its own, and some code before it there."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*PYTHON, before + CALL, *map(str, arguments)],
         cwd=cwd,
         env=os.environ | (env or {}),
         capture_output=True,

@@ -511,12 +511,6 @@ NOWHERE = (
 )
 
 
-def gradlab_where(before, *arguments, cwd):
-    code = before + "from gradlab.__main__ import main; main()"
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
-
-
 @pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
 def test_a_dry_run_says_the_engine_of_each_experiment(small, tmp_path):
     small.write_text(SMALL + "[[variants]]\nname = 'a'\n[[variants]]\nname = 'b'\ntraining.engine = 'plain'\n")
@@ -532,7 +526,7 @@ def test_a_dry_run_says_the_engine_of_each_experiment(small, tmp_path):
     ]
     assert found["networks"] == 6
     assert found["config"]["training"]["engine"] == "auto"
-    plain = gradlab_where(WITHOUT, "run", small, "--dry-run", "--json", cwd=tmp_path)
+    plain = gradlab_alone("run", small, "--dry-run", "--json", cwd=tmp_path, before=WITHOUT)
     assert plain.stderr == ""
     assert {e["engine"] for e in json.loads(plain.stdout)["experiments"]} == {"plain"}
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
@@ -540,7 +534,7 @@ def test_a_dry_run_says_the_engine_of_each_experiment(small, tmp_path):
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--workers", "2"]])
 def test_the_compiled_engine_without_its_extra_is_one_line_and_nothing_is_written(small, tmp_path, more):
-    done = gradlab_where(WITHOUT, "run", small, "--set", "training.engine=compiled", *more, cwd=tmp_path)
+    done = gradlab_alone("run", small, "--set", "training.engine=compiled", *more, cwd=tmp_path, before=WITHOUT)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.endswith("""needs Numba: pip install "gradlab[fast]"\n""")
@@ -553,13 +547,13 @@ def test_the_compiled_engine_without_its_extra_is_one_line_and_nothing_is_writte
 def test_without_a_place_for_the_cache_a_run_is_plain_and_says_so_once(small, tmp_path):
     variants = "[[variants]]\nname = 'a'\n[[variants]]\nname = 'b'\nnetwork.activation = 'relu'\n"
     small.write_text(SMALL + variants)
-    done = gradlab_where(NOWHERE, "run", small, "--json", cwd=tmp_path)
+    done = gradlab_alone("run", small, "--json", cwd=tmp_path, before=NOWHERE)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("gradlab: the plain engine is used: ")
     assert "__pycache__ cannot be written" in done.stderr
     assert done.stderr.count("\n") == 1
     assert [v["engine"] for v in json.loads(done.stdout)["variants"].values()] == ["plain", "plain"]
-    done = gradlab_where(NOWHERE, "compile", cwd=tmp_path)
+    done = gradlab_alone("compile", cwd=tmp_path, before=NOWHERE)
     assert (done.returncode, done.stdout) == (1, "")
     assert "__pycache__ cannot be written" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -573,7 +567,7 @@ def test_a_killed_run_keeps_its_engine_wherever_it_is_gone_on_with(started, smal
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
     assert json.loads((tmp_path / "runs/small/environment.json").read_text())["engine"] == {"small": "compiled"}
     for how in (["--resume", "runs/small"], [small, *long_on("auto")], ["--resume", "runs/small", "--dry-run"]):
-        done = gradlab_where(WITHOUT, "run", *how, cwd=tmp_path)
+        done = gradlab_alone("run", *how, cwd=tmp_path, before=WITHOUT)
         assert (done.returncode, done.stdout) == (2, "")
         assert "training.engine: the run was begun with 'compiled', which cannot be used: " in done.stderr
         assert done.stderr.endswith("""pip install "gradlab[fast]"\n""")
@@ -586,7 +580,7 @@ def test_a_killed_run_keeps_its_engine_wherever_it_is_gone_on_with(started, smal
 @pytest.mark.skipif(not HAS_NUMBA, reason="no Numba")
 def test_a_run_begun_plain_goes_on_plain_where_auto_is_compiled_now(small, tmp_path):
     begin = "from gradlab.lab import sweep; sweep.run_all = lambda *_: 1 / 0; "
-    assert gradlab_where(WITHOUT + begin, "run", small, cwd=tmp_path).returncode != 0
+    assert gradlab_alone("run", small, cwd=tmp_path, before=WITHOUT + begin).returncode != 0
     found = json.loads(gradlab("run", small, "--dry-run", "--json", cwd=tmp_path).stdout)
     assert [e["engine"] for e in found["experiments"]] == ["plain"]
     done = gradlab("run", small, "--json", cwd=tmp_path)
@@ -606,7 +600,7 @@ def test_the_number_of_threads_is_noted_and_changes_no_file(small, tmp_path):
 
 
 def test_compile_without_its_extra_is_one_line(tmp_path):
-    done = gradlab_where(WITHOUT, "compile", cwd=tmp_path)
+    done = gradlab_alone("compile", cwd=tmp_path, before=WITHOUT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == 'gradlab: the compiled engine needs Numba: pip install "gradlab[fast]"\n'
 

@@ -94,14 +94,21 @@ NO_KERNEL = dict.fromkeys(
 )
 
 
-@pytest.mark.filterwarnings(
+UNCONCERNED = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
 )
-@parametrize_with_checks(
-    [MLPClassifier(), MLPClassifier((20, 10), ["tanh", "elu"], solver="sgd"), MLPClassifier(engine="compiled")],
-    expected_failed_checks=lambda estimator: NO_KERNEL if estimator.engine == "compiled" else {},
-)
+
+
+@UNCONCERNED
+@parametrize_with_checks([MLPClassifier(), MLPClassifier((20, 10), ["tanh", "elu"], solver="sgd")])
 def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@UNCONCERNED
+@parametrize_with_checks([MLPClassifier(engine="compiled")], expected_failed_checks=lambda _: NO_KERNEL)
+def test_scikit_learns_checks_on_the_compiled_engine(estimator, check):
     check(estimator)
 
 

@@ -12,12 +12,14 @@ from gradlab.nn import ACTIVATIONS, Activation, Network, mlp
 CS = (-1.0, -0.9, -0.3, 0.0, 0.3, 0.7, 0.99, 1.0 - 1e-7, 1.0)
 
 
-@pytest.mark.parametrize("c", CS)
-def test_relu_has_the_arc_cosine_kernel(c):
+@pytest.mark.parametrize(
+    ("c", "gain", "q"),
+    [(c, math.sqrt(2.0), None) for c in CS] + [(0.3, *z) for z in ((1.0, None), (2.0, None), (1.3, 1e-6), (1.3, 1e6))],
+)
+def test_relu_has_the_arc_cosine_kernel(c, gain, q):
     """Cho & Saul 2009: (√(1 − c²) + c·(π − arccos c))/π, whatever the variance."""
     exact = (math.sqrt(1.0 - c * c) + c * (math.pi - math.acos(c))) / math.pi
-    for gain, q in ((math.sqrt(2.0), None), (1.0, None), (2.0, None), (1.3, 1e-6), (1.3, 1e6)):
-        assert correlation_map("relu", c, gain, q=q) == pytest.approx(exact, abs=1e-13)
+    assert correlation_map("relu", c, gain, q=q) == pytest.approx(exact, abs=1e-13)
 
 
 @pytest.mark.parametrize("c", CS)
@@ -26,8 +28,15 @@ def test_a_linear_layer_leaves_a_correlation_as_it_is(c):
     assert correlation_map("identity", c, 1.0, 0.5, q=1.0) == pytest.approx((c + 0.25) / 1.25, abs=1e-13)
 
 
-@pytest.mark.parametrize("q", [0.3, 5.0])
-@pytest.mark.parametrize(("name", "f"), [("tanh", mp.tanh), ("sigmoid", lambda x: 1 / (1 + mp.exp(-x)))])
+@pytest.mark.parametrize(
+    ("name", "f", "q"),
+    [
+        ("tanh", mp.tanh, 5.0),
+        pytest.param("tanh", mp.tanh, 0.3, marks=pytest.mark.slow),
+        ("sigmoid", lambda x: 1 / (1 + mp.exp(-x)), 0.3),
+        pytest.param("sigmoid", lambda x: 1 / (1 + mp.exp(-x)), 5.0, marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_the_integral(name, f, q):
     c, root = mp.mpf(0.6), mp.sqrt(q)
     with mp.workdps(15):
@@ -82,7 +91,15 @@ def test_in_the_ordered_phase_all_becomes_one_as_fast_as_gradients_vanish(name, 
     assert found.depth_scale == theory.depth_scale
 
 
-@pytest.mark.parametrize(("name", "gain"), [("tanh", 2.0), ("tanh", 5.0), ("sigmoid", 30.0), ("softsign", 4.0)])
+@pytest.mark.parametrize(
+    ("name", "gain"),
+    [
+        ("tanh", 2.0),
+        ("softsign", 4.0),
+        pytest.param("tanh", 5.0, marks=pytest.mark.slow),
+        pytest.param("sigmoid", 30.0, marks=pytest.mark.slow),
+    ],
+)
 def test_in_the_chaotic_phase_every_correlation_comes_to_one_below_1(name, gain):
     found = correlation_fixed_point(name, gain, 0.2)
     assert mean_field(name, gain, 0.2).chi > 1.0

@@ -202,7 +202,8 @@ def test_workers_that_cannot_be_are_a_mistake_and_nothing_is_written(arguments, 
 
 def test_a_cluster_that_is_not_there_is_a_failure_and_nothing_is_written(small, tmp_path):
     pytest.importorskip("distributed")
-    done = gradlab_alone("run", small, "--workers", "tcp://127.0.0.1:9", cwd=tmp_path)
+    impatient = "from gradlab.lab import executors; executors.CONNECT = 1.0; "
+    done = gradlab_alone("run", small, "--workers", "tcp://127.0.0.1:9", cwd=tmp_path, before=impatient)
     assert done.returncode == 1
     assert done.stderr == "gradlab: tcp://127.0.0.1:9: no Dask scheduler answers there\n"
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]

@@ -13,7 +13,7 @@ SCHEDULE_OPTIONS = {
     "cosine": ("schedule_floor",),
 }
 CONFIG_LOSSES = {
-    "binary_cross_entropy": "of the sigmoid of the logit, the two fused: a wrong output never stalls",
+    "binary_cross_entropy": "of the sigmoid of the logit, the two fused: the sigmoid's slope cancels",
     "squared_error": "of the sigmoid of the logit, its slope kept: a saturated output stalls",
 }
 ENGINES = {
