@@ -267,6 +267,8 @@ def test_refused_arguments_are_named(make, message):
         (schedules.step(10), [0, 9.9, 10, 19.9, 20], [1, 1, 0.1, 0.1, 0.01]),
         (schedules.step(2.5, 0.5), [0, 2.4, 2.5, 5], [1, 1, 0.5, 0.25]),
         (schedules.exponential(0.25), [0, 0.5, 1, 2], [1, 0.5, 0.25, 0.0625]),
+        (schedules.step(1e-300, 2.0), [0, 1], [1, np.inf]),
+        (schedules.exponential(1e6), [0, 100], [1, np.inf]),
         # (1 + cos(π/3))/2 = (1 + 0.5)/2 = 0.75 after a third of the time; it stays at its end
         (schedules.cosine(6), [0, 2, 3, 6, 100], [1, 0.75, 0.5, 0, 0]),
         (schedules.cosine(6, floor=0.2), [0, 2, 3, 6, 100], [1, 0.8, 0.6, 0.2, 0.2]),

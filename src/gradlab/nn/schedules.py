@@ -19,13 +19,13 @@ def step(every: float, factor: float = 0.1) -> Schedule:
         check_float("step: every", every, 0.0, above=True),
         check_float("step: factor", factor, 0.0, above=True),
     )
-    return lambda time: factor ** (time // every)
+    return lambda time: _power(factor, time // every)
 
 
 def exponential(factor: float) -> Schedule:
     """Multiply it by `factor` in each epoch, smoothly."""
     factor = check_float("exponential: factor", factor, 0.0, above=True)
-    return lambda time: factor**time
+    return lambda time: _power(factor, time)
 
 
 def cosine(epochs: float, floor: float = 0.0) -> Schedule:
@@ -41,3 +41,11 @@ def warm_up(schedule: Schedule, epochs: float) -> Schedule:
     """
     epochs = check_float("warm_up: epochs", epochs, 0.0)
     return lambda time: schedule(time) * (min(time / epochs, 1.0) if epochs else 1.0)
+
+
+def _power(factor: float, exponent: float) -> float:
+    """Compute the power, inf above the largest float: training with that is found to diverge, and named."""
+    try:
+        return factor**exponent
+    except OverflowError:
+        return math.inf
