@@ -88,6 +88,11 @@ def test_no_logit_overflows(make, dtype):
         assert np.isfinite(loss.gradient(logits, targets)).all()
 
 
+def test_a_softmax_that_is_right_beyond_all_digits_has_a_loss_of_0_and_not_of_minus_0():
+    [loss] = SoftmaxCrossEntropy().sample_losses(np.array([[1000.0, 0.0]]), np.array([[1.0, 0.0]]))
+    assert (loss, np.signbit(loss)) == (0.0, False)
+
+
 def test_the_fused_slopes_are_output_minus_target():
     logits, targets = batch()
     y = 1.0 / (1.0 + np.exp(-logits))

@@ -118,7 +118,7 @@ class SoftmaxCrossEntropy(Loss):
     target_range = (0.0, 1.0)
 
     def sample_losses(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return -np.sum(targets * log_softmax(logits), axis=-1)
+        return np.sum(targets * minus_log_softmax(logits), axis=-1)
 
     def sample_gradients(self, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Compute softmax(z)_k·Σ_j t_j − t_k, where Σ_j t_j is 1 for probabilities.
@@ -135,8 +135,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Compute z_k − log Σ_j e^(z_j), with the largest logit subtracted from all first: the same value.
+def minus_log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Compute log Σ_j e^(z_j) − z_k, with the largest logit subtracted from all first: the same value.
 
     The largest one's own term of Σ_j is then e^0 = 1, and log(1 + rest) keeps every digit of the rest, however small.
     """
@@ -144,7 +144,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     z = logits - np.take_along_axis(logits, place, axis=-1)
     rest = np.exp(z)
     np.put_along_axis(rest, place, 0.0, axis=-1)
-    return z - np.log1p(np.sum(rest, axis=-1, keepdims=True))
+    return np.log1p(np.sum(rest, axis=-1, keepdims=True)) - z
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {
