@@ -13,8 +13,7 @@ demo: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	@# compiled once, rather than in each worker of pytest, while types are checked
-	$(BIN)/gradlab compile & $(BIN)/mypy; types=$$?; wait; exit $$types
+	$(BIN)/mypy & $(BIN)/gradlab compile; wait $$! # compiled once, rather than in each worker of pytest
 	$(BIN)/pytest -n auto --dist worksteal --benchmark-disable
 
 test-all: $(VENV)/test.stamp
