@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-# In a process of its own, in which warnings are errors; but an interrupt may fall between `open` and its `with`.
-PYTHON = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c"]
+PYTHON = [sys.executable, "-W", "error"]
 CALL = "from gradlab.__main__ import main; main()"
-COMMAND = [*PYTHON, CALL]
+# To be begun, and perhaps interrupted: that may fall between `open` and its `with`.
+COMMAND = [*PYTHON, "-W", "ignore::ResourceWarning", "-c", CALL]
 
 
 def gradlab(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -19,22 +19,19 @@ def gradlab(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
     from gradlab.__main__ import main
 
     words = [str(argument) for argument in arguments]
-    here = contextlib.nullcontext() if cwd is None else contextlib.chdir(cwd)
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as output,
         tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        mock.patch.object(sys, "argv", ["gradlab", *words]),
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
     ):
-        with (
-            here,
-            mock.patch.object(sys, "argv", ["gradlab", *words]),
-            contextlib.redirect_stdout(output),
-            contextlib.redirect_stderr(errors),
-        ):
-            try:
-                main()
-                code = 0
-            except SystemExit as end:
-                code = end.code or 0
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(words, code, output.read(), errors.read())
@@ -43,9 +40,9 @@ def gradlab(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
 def gradlab_alone(
     *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, and some code before it there."""
+    """Run a command in a process of its own, in which warnings are errors, and some code before it there."""
     return subprocess.run(
-        [*PYTHON, before + CALL, *map(str, arguments)],
+        [*PYTHON, "-c", before + CALL, *map(str, arguments)],
         cwd=cwd,
         env=os.environ | (env or {}),
         capture_output=True,

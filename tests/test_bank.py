@@ -1,20 +1,15 @@
 """The bank of answers: every right one does what the solution does, every wrong one does not."""
 
 import importlib
-import sys
-from pathlib import Path
 
+import answer_bank
 import numpy as np
 import pytest
+from answer_bank.mutants import SLIPS, mutants
 
 from gradlab.check import check_gradients
 from gradlab.learn.exercises import EXERCISES, solution
 from gradlab.nn import SGD, Adam, AdamW, Dense, Network, RMSProp
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import answer_bank
-from answer_bank.mutants import SLIPS, mutants
 
 for name in (*EXERCISES, "check"):
     importlib.import_module(f"answer_bank.{name}")

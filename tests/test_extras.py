@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from commands import gradlab_alone
 
 from gradlab.extras import BROUGHT_BY
 
@@ -59,7 +60,7 @@ def python(interpreter, code, *arguments, cwd):
 def gradlab_without(packages, *arguments, cwd):
     """Run the command where some packages cannot be imported."""
     hidden = f"import sys; sys.modules.update(dict.fromkeys({sorted(packages)}))\n"
-    return python(sys.executable, f"{hidden}from gradlab.__main__ import main; main()", *arguments, cwd=cwd)
+    return gradlab_alone(*arguments, cwd=cwd, before=hidden)
 
 
 BROUGHT_BY_TYPER_TOO = {"annotated_types", "pydantic"}  # from some version on
@@ -91,8 +92,7 @@ def test_a_command_of_lessons_needs_the_extra_cli_alone(arguments, tmp_path):
 
 def test_the_step_that_needs_no_configuration_is_the_one_that_its_text_describes(tmp_path):
     by_hand, by_text = (
-        python(sys.executable, "from gradlab.__main__ import main; main()", "explain", *more, "--step", 3, cwd=tmp_path)
-        for more in ([], ["--set", "network.width=2"])
+        gradlab_alone("explain", *more, "--step", 3, cwd=tmp_path) for more in ([], ["--set", "network.width=2"])
     )
     assert by_hand.stdout == by_text.stdout != ""
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import gradlab
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -73,8 +74,7 @@ def test_an_example_of_the_readme_runs(text, capsys):
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "toml"])
 def test_the_claims_of_a_configuration_in_the_readme_hold(text, tmp_path):
     (tmp_path / "readme.toml").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "gradlab", "run", "readme.toml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = gradlab("run", "readme.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HOLDS" in done.stdout
 

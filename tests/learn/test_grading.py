@@ -2,22 +2,18 @@
 
 import importlib
 import json
-import sys
-from functools import partial
 from pathlib import Path
 
+import answer_bank
 import numpy as np
 import pytest
+from answer_bank.mutants import mutants
 from commands import gradlab
 
 from gradlab.check.apart import FailedCodeError, UnusableFileError
 from gradlab.learn import workbook
 from gradlab.learn.exercises import EXERCISES, solution, trials
 from gradlab.learn.grading import grade, grade_file
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import answer_bank
-from answer_bank.mutants import mutants
 
 
 def solved(exercise, **changed):
@@ -167,7 +163,13 @@ def test_a_file_is_graded_apart(tmp_path, text, words, kind):
 def gradlab_exercise(tmp_path, monkeypatch):
     """What `gradlab exercise` does for a learner whose progress is kept in a folder of the test's own."""
     monkeypatch.setenv("GRADLAB_PROGRESS", str(tmp_path / "kept" / "progress.json"))
-    return partial(gradlab, "exercise", cwd=tmp_path)
+
+    def run(*arguments):
+        done = gradlab("exercise", *arguments, cwd=tmp_path)
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
